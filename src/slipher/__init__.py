@@ -1,0 +1,61 @@
+"""slipher: galaxy physics from spectra, photometry and images, in calibrated posteriors.
+
+This is the public face, a table of contents:
+
+- `read` opens survey files and tables, `spectrum` makes a `Spectrum` from arrays, `write_spectrum` writes one, and
+  `bundled_spectrum` is the galaxy that ships with slipher;
+- `fit` takes a `Spectrum` to a `Posterior`, which has `samples`, `summary()`, `predict()`, `plot()`, `save()`, `load()`
+  and `to_arviz()`;
+- `simulate` makes mock spectra with their true values;
+- `citation` says whom to cite; `errors` holds what slipher raises and flags.
+
+Importing slipher imports neither JAX nor matplotlib: `fit` and `simulate` are looked up when they are first asked for.
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+
+from slipher import errors
+from slipher.citation import citation
+from slipher.data import Spectrum, read, spectrum, write_spectrum
+from slipher.data.bundled import bundled_spectrum
+from slipher.inference.posterior import Posterior
+
+__all__ = [
+    "Posterior",
+    "Spectrum",
+    "bundled_spectrum",
+    "citation",
+    "errors",
+    "fit",
+    "read",
+    "simulate",
+    "spectrum",
+    "write_spectrum",
+]
+__version__ = version("slipher")
+
+_FROM_MODELS = ("fit", "simulate")
+
+
+def __getattr__(name: str):
+    """`fit` and `simulate`, at the cost of importing JAX (PEP 562)."""
+    if name not in _FROM_MODELS:
+        raise AttributeError(f"module 'slipher' has no attribute {name!r}")
+    return getattr(import_module("slipher.models"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_FROM_MODELS})
+
+
+def _plot(self: Posterior, **options):
+    """The figure of this galaxy, a matplotlib `Figure`; options as in `slipher.report.figure.plot_posterior`."""
+    from slipher.report.figure import plot_posterior  # matplotlib is imported at the first figure
+
+    return plot_posterior(self, **options)
+
+
+# The report is a layer above inference, so that a posterior learns to draw itself here.
+_plot.__name__, _plot.__qualname__ = "plot", "Posterior.plot"
+Posterior.plot = _plot

@@ -1,0 +1,250 @@
+"""The commands and their arguments. Heavy libraries are imported where they are used: help answers at once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+from slipher import __version__
+from slipher.cli import terminal
+from slipher.cli.targets import answers, attempt, read_targets
+from slipher.data import write_spectrum
+from slipher.data.bundled import bundled_spectrum
+from slipher.data.checks import ebv_value, redshift_value
+from slipher.errors import InputError, ModelFileError, SlipherError, UnreadableFile
+
+WRONG_USAGE, NOT_ANSWERED = 2, 3
+DEMO = "NGC 3073: a dwarf S0 galaxy with young stars and ionised gas, as SDSS observed it (DR18, 0945-52652-0470)."
+DEMO_FIGURE = "slipher-demo.png"
+
+
+class _Slipher(TyperGroup):
+    """Says errors in one line: wrong arguments end in status 2, unreadable files and full disks in status 3."""
+
+    def invoke(self, ctx):
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # `slipher fit --json ... | head`: typer ends in silence
+            raise
+        except (UnreadableFile, ModelFileError, OSError) as error:
+            terminal.complain(terminal.one_line(error))
+            raise typer.Exit(NOT_ANSWERED) from error
+        except SlipherError as error:
+            terminal.complain(terminal.one_line(error))
+            raise typer.Exit(WRONG_USAGE) from error
+
+
+app = typer.Typer(
+    cls=_Slipher,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+models_app = typer.Typer(help="The trained models that ship with slipher.", no_args_is_help=True)
+app.add_typer(models_app, name="models")
+
+Model = Annotated[str, typer.Option(help="Galaxy model: `slipher models list` names them.")]
+ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="Name of a model: `slipher models list` names them.")]
+Samples = Annotated[int, typer.Option(min=1, help="Draws from each posterior.")]
+Refine = Annotated[bool, typer.Option(help="Correct the network's draws by the exact likelihood.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the random numbers.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+Out = Annotated[Path, typer.Option("--out", file_okay=False, help="Folder for the results, made if missing.")]
+OutIfGiven = Annotated[Path | None, typer.Option("--out", file_okay=False, help="Folder for the results.")]
+
+
+def _print_version(wanted: bool) -> bool:
+    if wanted:
+        typer.echo(f"slipher {__version__}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def slipher(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Galaxy physics from spectra, in calibrated posteriors."""
+
+
+@app.command()
+def fit(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="SDSS, BOSS and DESI files, or tables.")],
+    redshift: Annotated[float | None, typer.Option(help="Heliocentric redshift, in place of the file's.")] = None,
+    model: Model = "galaxy",
+    samples: Samples = 1000,
+    refine: Refine = True,
+    out: OutIfGiven = None,
+    as_json: Json = False,
+    seed: Seed = 0,
+    ebv: Annotated[float | None, typer.Option(help="Galactic E(B-V), in place of the file's.")] = None,
+    survey: Annotated[str | None, typer.Option(help="For tables: sdss, boss, desi or custom.")] = None,
+    resolving_power: Annotated[float | None, typer.Option(help="For tables: wavelength / FWHM.")] = None,
+    wave_unit: Annotated[str | None, typer.Option(help="For tables: unit of the wavelengths, such as nm.")] = None,
+    flux_unit: Annotated[str | None, typer.Option(help="For tables: unit of the fluxes, such as Jy.")] = None,
+    wave_medium: Annotated[str | None, typer.Option(help="For tables: vacuum or air.")] = None,
+) -> None:
+    """Fit spectra: a posterior of each galaxy's physics.
+
+    With --out DIR each galaxy gets ID.posterior.nc, ID.summary.ecsv and ID.png.
+    Status 0: all answered; 2: wrong usage; 3: something could not be read, fitted or written, and is named on stderr.
+    """
+    from slipher import models
+
+    _one_file(files, {"--redshift": redshift, "--ebv": ebv})
+    models.card(model)  # a model that does not exist is one mistake, not a failure of every galaxy
+    declared = {"survey": survey, "resolving_power": resolving_power}
+    declared |= {"wave_unit": wave_unit, "flux_unit": flux_unit, "wave_medium": wave_medium}
+    declared = {name: value for name, value in declared.items() if value is not None}
+    options = {"redshift": redshift_value(redshift), "ebv": ebv_value(ebv), **declared}
+    folder = None if out is None else _made(out)
+    targets, complete = read_targets(files, options)
+    names = _names_in(folder, [target.id for target in targets])
+
+    def fit_one(spectrum):
+        return models.fit(spectrum, model=model, samples=samples, refine=refine, seed=seed)
+
+    for target, name, posterior in zip(targets, names, answers(targets, fit_one)):
+        if posterior is None:
+            complete = False
+            continue
+        complete &= _written(posterior, folder, name, target.path)
+        (terminal.print_json_line if as_json else terminal.print_table)(posterior)
+    raise typer.Exit(0 if complete else NOT_ANSWERED)
+
+
+@app.command()
+def demo(out: Out = Path(), model: Model = "galaxy", samples: Samples = 1000, seed: Seed = 0) -> None:
+    """Fit the galaxy that ships with slipher, print its table and write its figure, slipher-demo.png."""
+    from slipher import models
+    from slipher.report.figure import save_figure
+
+    path = _made(out) / DEMO_FIGURE
+    typer.echo(DEMO)
+    with terminal.waiting("fitting NGC 3073"):
+        posterior = models.fit(bundled_spectrum(), model=model, samples=samples, seed=seed)
+    terminal.print_table(posterior)
+    save_figure(posterior, path)
+    typer.echo(f"Masses, rates and fluxes are those inside the 3 arcsec fibre. Figure: {path}")
+
+
+@app.command()
+def simulate(
+    out: Out,
+    n: Annotated[int, typer.Option("-n", min=1, help="Number of galaxies.")] = 10,
+    model: Model = "galaxy",
+    survey: Annotated[str, typer.Option(help="sdss, boss or desi.")] = "sdss",
+    seed: Seed = 0,
+    redshift: Annotated[float | None, typer.Option(help="One redshift for all; drawn where left out.")] = None,
+    median_sn: Annotated[float | None, typer.Option(help="Median S/N a pixel; drawn where left out.")] = None,
+) -> None:
+    """Draw galaxies from the prior and write what a survey would record of them, with their truth.ecsv."""
+    from astropy.table import Table
+
+    from slipher import models
+    from slipher.files import write_atomically
+    from slipher.report.folder import distinct_names
+
+    folder = _made(out)
+    with terminal.waiting(f"simulating {n} galaxies"):
+        mocks = models.simulate(n, model=model, survey=survey, seed=seed, redshift=redshift, median_sn=median_sn)
+    files = [f"{name}.fits" for name in distinct_names([spectrum.id for spectrum, _ in mocks])]
+    _say_replaced([folder / name for name in (*files, "truth.ecsv")], folder)
+    for name, (spectrum, _) in zip(files, mocks):
+        write_spectrum(spectrum, folder / name)
+    rows = [{"file": name, "id": spectrum.id, **truth} for name, (spectrum, truth) in zip(files, mocks)]
+    meta = {"slipher": __version__, "model": model, "survey": survey, "seed": seed}
+    with write_atomically(folder / "truth.ecsv") as temporary:
+        Table(rows, meta=meta).write(temporary, format="ascii.ecsv")
+    typer.echo(f"{n} spectra and their truth.ecsv in {folder}")
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A recipe, such as recipes/galaxy.toml.")],
+    out: Out,
+    resume: Annotated[bool, typer.Option(help="Go on where a run that was stopped left off.")] = True,
+) -> None:
+    """Train a model by a recipe."""
+    from slipher import models
+
+    folder = _made(out)
+    with terminal.progress_bar(f"training by {recipe.name}") as progress:
+        models.train(recipe, folder, resume=resume, progress=progress)
+    typer.echo(f"trained by {recipe} into {folder}")
+
+
+@app.command()
+def calibrate(
+    model: ModelName,
+    mocks: Annotated[int, typer.Option(min=2, help="Galaxies to simulate and fit.")] = 1000,
+    refine: Refine = True,
+    seed: Seed = 1,
+    as_json: Json = False,
+) -> None:
+    """Test a model's posteriors on fresh mocks: ranks, TARP and coverage."""
+    from slipher import models
+
+    with terminal.waiting(f"fitting {mocks} mocks"):
+        report = models.calibrate(model, mocks=mocks, seed=seed, refine=refine)
+    terminal.print_document(report, indent=None if as_json else 2)
+
+
+@models_app.command("list")
+def list_models() -> None:
+    """Name the models that ship with slipher, one a line."""
+    from slipher import models
+
+    for name in models.names():
+        typer.echo(name)
+
+
+@models_app.command("show")
+def show_model(name: ModelName) -> None:
+    """Print a model's card, JSON: what made it, what it has seen, its calibration and its limits."""
+    from slipher import models
+
+    terminal.print_document(models.card(name))
+
+
+def _one_file(files: list[Path], given: dict[str, float | None]) -> None:
+    """One redshift or E(B-V) belongs to one galaxy."""
+    for option, value in given.items():
+        if value is not None and len(files) > 1:
+            mend = "Fit them one by one, or write it into the files."
+            raise InputError(f"one {option} for {len(files)} files", expected="one file", mend=mend)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _names_in(folder: Path | None, ids: list[str]) -> list[str]:
+    """A file name for each galaxy; says so where files of an earlier run will be replaced."""
+    if folder is None:
+        return ids
+    from slipher.report.folder import answer_files, distinct_names
+
+    names = distinct_names(ids)
+    _say_replaced([path for name in names for path in answer_files(folder, name)], folder)
+    return names
+
+
+def _say_replaced(paths: list[Path], folder: Path) -> None:
+    number = sum(path.exists() for path in paths)
+    if number:
+        terminal.complain(f"{number} files of an earlier run are replaced", path=folder)
+
+
+def _written(posterior, folder: Path | None, name: str, path: Path) -> bool:
+    """Whether the galaxy's files are written, or none were asked for."""
+    if folder is None:
+        return True
+    from slipher.report.folder import write_answer
+
+    return attempt(lambda: write_answer(posterior, folder, name), path=path, id=posterior.id) is not None

@@ -1,0 +1,105 @@
+"""The library that galaxy models are made of: the tables of stars and nebulae, ready for JAX.
+
+Stellar spectra are prepared at a set of line-of-sight dispersions, so that a dispersion in between is a weighted sum too
+(`slipher.physics.kinematics`): a spectrum stays linear in the library whatever the galaxy's or the instrument's line width.
+"""
+
+from functools import cache
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..units import C_KMS
+from . import stars
+from .store import load_table
+
+SIGMA_MAX_KMS = 500.0
+N_SIGMA = 10
+NEBULAR_SIGMA_KMS = 70.0  # only takes the edge off the recombination jumps
+
+
+class Library(eqx.Module):
+    """Tables on the wavelength grid `wave_aa` (vacuum, rest frame); luminosities in Lsun/A per Msun formed.
+
+    `old` and `young` hold the basis spectra of stars older and younger than 10 Myr at the dispersions `sigma_nodes_kms`; `nebular` those
+    of the nebular continuum. `sigma_library_kms` is the width of the library's own line-spread function.
+    """
+
+    wave_aa: Float[Array, "pixel"]
+    old: Float[Array, "node pixel rank_old"]
+    young: Float[Array, "node pixel rank_young"]
+    nebular: Float[Array, "pixel rank_nebular"]
+    sigma_nodes_kms: Float[Array, "node"]
+    sigma_library_kms: Float[Array, "pixel"]
+    old_weights: Float[Array, "metallicity cell_old rank_old"]
+    young_weights: Float[Array, "metallicity cell_young rank_young"]
+    light_v: Float[Array, "metallicity cell"]
+    live_fraction: Float[Array, "metallicity cell"]
+    age_edges_gyr: Float[Array, "edge"]
+    log_z: Float[Array, "metallicity"]
+    log_hbeta: Float[Array, "metallicity log_u cell_young"]
+    log_line_ratio: Float[Array, "metallicity log_u cell_young line"]
+    nebular_weights: Float[Array, "metallicity log_u cell_young rank_nebular"]
+    log_u: Float[Array, "log_u"]
+    line_wave_aa: Float[Array, "line"]
+    line_names: tuple[str, ...] = eqx.field(static=True)
+    line_groups: tuple[str, ...] = eqx.field(static=True)
+
+    @property
+    def n_young(self) -> int:
+        """Number of age cells inside birth clouds (younger than 10 Myr)."""
+        return self.young_weights.shape[1]
+
+
+def sigma_nodes() -> np.ndarray:
+    """Dispersions [node] in km/s at which the library is prepared: Chebyshev-Lobatto points of [0, 500]."""
+    return SIGMA_MAX_KMS * 0.5 * (1.0 - np.cos(np.pi * np.arange(N_SIGMA) / (N_SIGMA - 1)))
+
+
+def library_sigma(wave_aa: np.ndarray) -> np.ndarray:
+    """Width of the stellar library's line-spread function, Gaussian sigma in km/s.
+
+    BC03 (2016): theoretical spectra of 1 A (FWHM) below 3540 A, MILES at 2.54 A (Beifiori et al. 2011) to 7410 A, STELIB at 3 A to
+    8750 A, BaSeL, sampled at 10 A and more, beyond.
+    """
+    fwhm = np.interp(wave_aa, [3500, 3580, 7400, 7420, 8700, 8800, 10000], [1.0, 2.54, 2.54, 3.0, 3.0, 20.0, 30.0])
+    return fwhm / 2.3548 / wave_aa * C_KMS
+
+
+def broaden(spectra: np.ndarray, sigma_pixels: float) -> np.ndarray:
+    """Convolve spectra [row, pixel] with a Gaussian of constant width, mirrored at the ends."""
+    if sigma_pixels == 0.0:
+        return spectra
+    n = spectra.shape[1]
+    pad = min(n - 1, int(6 * sigma_pixels) + 1)
+    wide = np.pad(spectra, ((0, 0), (pad, pad)), mode="reflect")
+    k = 2 * np.pi * np.fft.rfftfreq(wide.shape[1])
+    return np.fft.irfft(np.fft.rfft(wide) * np.exp(-0.5 * (k * sigma_pixels) ** 2), wide.shape[1])[:, pad : pad + n]
+
+
+@cache
+def load_library() -> Library:
+    """The library that ships with slipher; prepared once a process (about half a second)."""
+    star, _ = load_table("stars")
+    gas, gas_facts = load_table("nebulae")
+    pixel_kms = stars.LOG_WAVE_STEP * np.log(10.0) * C_KMS
+    wave, nodes = stars.wave_grid(), sigma_nodes()
+
+    def at_nodes(basis: np.ndarray) -> Array:
+        return jnp.asarray(np.stack([broaden(basis, s / pixel_kms) for s in nodes]).transpose(0, 2, 1), jnp.float32)
+
+    return Library(
+        wave_aa=jnp.asarray(wave, jnp.float32),
+        old=at_nodes(star["old_basis"]),
+        young=at_nodes(star["young_basis"]),
+        nebular=jnp.asarray(broaden(gas["continuum_basis"], NEBULAR_SIGMA_KMS / pixel_kms).T, jnp.float32),
+        sigma_nodes_kms=jnp.asarray(nodes, jnp.float32),
+        sigma_library_kms=jnp.asarray(library_sigma(wave), jnp.float32),
+        **{key: jnp.asarray(star[key]) for key in ("old_weights", "young_weights", "light_v", "live_fraction", "age_edges_gyr", "log_z")},
+        **{key: jnp.asarray(gas[key]) for key in ("log_hbeta", "log_line_ratio", "line_wave_aa", "log_u")},
+        nebular_weights=jnp.asarray(gas["continuum_weights"]),
+        line_names=tuple(gas_facts["line_names"]),
+        line_groups=tuple(gas_facts["line_groups"]),
+    )

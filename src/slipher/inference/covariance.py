@@ -1,0 +1,79 @@
+"""Correlated model error, whitened once per galaxy: C = D + T T' with D diagonal and T a few tens of templates.
+
+With `D^-1/2 T = U S V'` the symmetric square root of the inverse is `C^-1/2 = (I - U diag(1 - 1/sqrt(1 + S^2)) U') D^-1/2`: two thin
+products for a vector, and a Gaussian likelihood becomes a sum of squares. Its twin in the tests is the dense matrix.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..instrument import simulate, systematics as sys_
+from ..instrument.systematics import Systematics
+from ..physics.galaxy import View
+
+
+class Whitening(NamedTuple):
+    """C^-1/2, as 1/sigma, the singular vectors of the whitened templates and how much each shrinks; log|C|/2."""
+
+    inverse_sigma: Float[Array, "pixel"]
+    vectors: Float[Array, "pixel template"]
+    shrink: Float[Array, "template"]
+    half_log_det: Float[Array, ""]
+
+    def apply(self, x: Float[Array, "pixel *rest"]) -> Float[Array, "pixel *rest"]:
+        """C^-1/2 x, for a spectrum or for columns of spectra."""
+        wide = (slice(None),) + (None,) * (x.ndim - 1)
+        y = x * self.inverse_sigma[wide]
+        return y - self.vectors @ (self.shrink[wide] * (self.vectors.T @ y))
+
+    def transpose(self, x: Float[Array, "pixel *rest"]) -> Float[Array, "pixel *rest"]:
+        """(C^-1/2)' x: the symmetric factor first, then 1/sigma."""
+        wide = (slice(None),) + (None,) * (x.ndim - 1)
+        y = x - self.vectors @ (self.shrink[wide] * (self.vectors.T @ x))
+        return y * self.inverse_sigma[wide]
+
+
+def whitening(ivar: Float[Array, "pixel"], floor: Float[Array, "pixel"], templates: Float[Array, "pixel template"]) -> Whitening:
+    """C^-1/2 for pixel variances 1/ivar + floor and templates in units of their sd; pixels of no information vanish."""
+    seen = ivar > 0
+    variance = jnp.where(seen, 1.0 / jnp.where(seen, ivar, 1.0) + floor, 1.0)
+    inverse_sigma = jnp.where(seen, 1.0 / jnp.sqrt(variance), 0.0)
+    white = templates * inverse_sigma[:, None]
+    # Left singular vectors from the small Gram matrix; directions without information are harmless.
+    values, v = jnp.linalg.eigh(white.T @ white)
+    values = jnp.maximum(values, 1e-10)
+    vectors = (white @ v) / jnp.sqrt(values)
+    keep = values > 1e-6 * values[-1]
+    shrink = jnp.where(keep, 1.0 - 1.0 / jnp.sqrt(1.0 + values), 0.0)
+    half_log_det = 0.5 * jnp.sum(jnp.where(seen, jnp.log(variance), 0.0)) + 0.5 * jnp.sum(jnp.log1p(values))
+    return Whitening(inverse_sigma, vectors, shrink, half_log_det)
+
+
+def templates(
+    systematics: Systematics, view: View, continuum: Float[Array, "pixel"], lines: Float[Array, "pixel"], covered: Float[Array, "pixel"]
+) -> Float[Array, "pixel template"]:
+    """Everything linear that does not depend on the parameters, about a reference spectrum, in units of its sd.
+
+    Calibration and mismatch times the reference, a velocity offset of the stars, broad Balmer lines and interstellar Na D: term by
+    term what `slipher.instrument.simulate.light` draws. (Line strengths depend on the parameters: `reduced.py`.)
+    """
+    total = continuum + lines
+    level = simulate.v_band_light(view.wave_aa, continuum, jnp.ones_like(continuum))
+    motion = systematics.velocity_kms * sys_.velocity_derivative(continuum, view.wave_aa)
+    return jnp.concatenate(
+        [
+            total[:, None] * sys_.calibration_templates(systematics, view.wave_aa, covered),
+            total[:, None] * sys_.mismatch_templates(systematics, view.wave_aa),
+            jnp.stack(
+                [
+                    motion,
+                    systematics.broad_ew_aa * level * sys_.broad_template(view, systematics),
+                    systematics.sodium_ew_aa * level * sys_.sodium_template(view),
+                ],
+                -1,
+            ),
+        ],
+        axis=-1,
+    )

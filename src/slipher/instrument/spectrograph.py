@@ -1,0 +1,159 @@
+"""The spectrograph as an operator on the library: any wavelengths, any line-spread function, any pixel width.
+
+The library is linear, so that what an instrument does to a galaxy it can do to the basis spectra once: the result is a
+`slipher.physics.galaxy.View`, and a spectrum costs the same whatever the instrument. Three line-spread functions: a Gaussian width per
+pixel (SDSS' `wdisp`, a constant, a resolving power) enters through the dispersion nodes, a DESI resolution matrix is applied to
+the basis spectra as it is. The stellar library's own width is taken off in quadrature.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..data.resolution import matrix_rows
+from ..errors import InputError
+from ..grids import stars
+from ..grids.library import Library
+from ..physics.galaxy import View, apply_bands
+from ..physics.interpolation import lagrange_weights
+from ..units import C_KMS
+
+SIGMA_MAX_KMS = 600.0  # widest line that a window has to hold, gas and instrument together
+WINDOW_SIGMAS = 4.0
+
+
+def pixel_widths(wave_aa: np.ndarray, segments: tuple[tuple[int, int], ...] | None = None) -> np.ndarray:
+    """Pixel widths [pixel] in km/s from the spacing of pixel centres, each segment by itself."""
+    widths = np.empty(len(wave_aa))
+    for start, stop in segments or ((0, len(wave_aa)),):
+        widths[start:stop] = np.gradient(np.log(wave_aa[start:stop])) * C_KMS
+    return widths
+
+
+def line_windows(wave_aa: np.ndarray, line_wave_aa: np.ndarray, n_window: int) -> np.ndarray:
+    """Indices [line, window] of the pixels nearest to each line; lines outside get the nearest end, where they vanish."""
+    order = np.argsort(wave_aa, kind="stable")
+    centre = np.searchsorted(wave_aa[order], line_wave_aa)
+    start = np.clip(centre - n_window // 2, 0, max(len(wave_aa) - n_window, 0))
+    return order[start[:, None] + np.arange(n_window)[None, :]]
+
+
+def window_size(width_kms: np.ndarray) -> int:
+    """Pixels that hold the widest line on both sides, rounded up to a multiple of 16 (fewer shapes to compile)."""
+    reach = 2 * WINDOW_SIGMAS * SIGMA_MAX_KMS / np.median(width_kms)
+    return int(min(16 * np.ceil(reach / 16), len(width_kms)))
+
+
+def view(
+    wave_obs_aa: np.ndarray,
+    redshift: float,
+    library: Library,
+    *,
+    lsf_kms: np.ndarray | float | None = None,
+    resolution_matrix: np.ndarray | None = None,
+    segments: tuple[tuple[int, int], ...] | None = None,
+) -> View:
+    """The library as seen by a spectrograph at pixels `wave_obs_aa` (vacuum) of a galaxy at a redshift.
+
+    Parameters
+    ----------
+    lsf_kms
+        Gaussian sigma of the line-spread function, km/s: a number or one for each pixel.
+    resolution_matrix
+        Bands [offset, pixel] instead: row o multiplies the pixel at i + o - n (`resolution_bands` makes them of DESI's).
+    segments
+        Stretches of increasing wavelength (the arms of DESI).
+
+    Raises
+    ------
+    InputError
+        If not exactly one of `lsf_kms` and `resolution_matrix` is given.
+
+    Pixels outside the library's range repeat its ends; give them no weight.
+    """
+    if (lsf_kms is None) == (resolution_matrix is None):
+        came = "no line-spread function" if lsf_kms is None else "both lsf_kms and resolution_matrix"
+        raise InputError(came, expected="exactly one of the two", mend="Give one of lsf_kms and resolution_matrix.")
+    wave = np.asarray(wave_obs_aa, np.float64) / (1.0 + redshift)
+    width = pixel_widths(wave, segments)
+    lsf = np.zeros(len(wave)) if resolution_matrix is not None else np.broadcast_to(lsf_kms, wave.shape)
+    old, young, nebular = sample(library, wave, lsf.astype(np.float64))
+    bands = None
+    if resolution_matrix is not None:
+        bands = jnp.asarray(resolution_matrix, jnp.float32)
+        old, young, nebular = (_through_bands(bands, table) for table in (old, young, nebular[:, None]))
+        nebular = nebular[:, 0]
+    order = np.argsort(wave, kind="stable")
+    lines = np.asarray(library.line_wave_aa)
+    return View(
+        wave_aa=jnp.asarray(wave, jnp.float32),
+        width_kms=jnp.asarray(width, jnp.float32),
+        old=old,
+        young=young,
+        nebular=nebular,
+        line_pixels=jnp.asarray(line_windows(wave, lines, window_size(width))),
+        line_lsf_kms=jnp.asarray(np.interp(lines, wave[order], lsf[order]), jnp.float32),
+        resolution=bands,
+    )
+
+
+def resolution_bands(
+    matrix: np.ndarray, segments: tuple[tuple[int, int], ...] | None = None
+) -> Float[np.ndarray, "offset pixel"]:
+    """Bands of `view` from the diagonals of `slipher.data.observation.Spectrum.resolution_matrix`.
+
+    DESI's diagonals are aligned by column, the highest offset first, and each segment has a matrix of its own; bands are
+    aligned by row, the lowest offset first, and zero where a row would reach into another segment:
+    bands[o, i] = R[i, i + o - n].
+    """
+    parts = [matrix_rows(matrix[:, start:stop])[::-1] for start, stop in segments or ((0, matrix.shape[1]),)]
+    return np.concatenate(parts, axis=1)
+
+
+def sample(library: Library, wave_aa: np.ndarray, lsf_kms: np.ndarray) -> tuple[Array, Array, Array]:
+    """The library's tables `old`, `young` [pixel, node, rank] and `nebular` [pixel, rank] at rest-frame wavelengths.
+
+    Four-point interpolation in log wavelength; at each dispersion node and pixel the stars are as wide as that dispersion and the
+    line-spread function together, less the library's own width (never less than zero: nothing can be sharpened).
+    """
+    index, weights = interpolation_stencil(wave_aa)
+    library_kms = np.interp(wave_aa, np.asarray(library.wave_aa), np.asarray(library.sigma_library_kms))
+    nodes = np.asarray(library.sigma_nodes_kms)
+    variance = nodes[:, None] ** 2 + lsf_kms**2 - library_kms**2
+    sigma = jnp.asarray(np.minimum(np.sqrt(np.maximum(variance, 0.0)), nodes[-1]), jnp.float32)
+    mix = lagrange_weights(sigma, library.sigma_nodes_kms)
+    return (
+        _sample_at(library.old, index, weights, mix),
+        _sample_at(library.young, index, weights, mix),
+        _gather(library.nebular, index, weights),
+    )
+
+
+def interpolation_stencil(wave_aa: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cubic Lagrange stencil on the library's grid: first index [pixel] and weights [pixel, 4]."""
+    x = (np.log10(wave_aa) - stars.LOG_WAVE_START) / stars.LOG_WAVE_STEP
+    x = np.clip(x, 1.0, stars.N_WAVE - 2.001)
+    first = np.floor(x).astype(np.int32) - 1
+    t = x - first - 1.0
+    weights = np.stack(
+        [-t * (t - 1) * (t - 2) / 6, (t + 1) * (t - 1) * (t - 2) / 2, -(t + 1) * t * (t - 2) / 2, (t + 1) * t * (t - 1) / 6], -1
+    )
+    return first, weights.astype(np.float32)
+
+
+@jax.jit
+def _gather(table: Float[Array, "grid rank"], index: Array, weights: Array) -> Float[Array, "pixel rank"]:
+    return sum(weights[:, j, None] * table[index + j] for j in range(4))
+
+
+@jax.jit
+def _sample_at(table: Array, index: Array, weights: Array, mix: Array) -> Float[Array, "pixel node rank"]:
+    at_pixels = jax.vmap(_gather, (0, None, None))(table, index, weights)
+    return jnp.einsum("mnp,mpk->pnk", mix, at_pixels)
+
+
+@jax.jit
+def _through_bands(bands: Array, table: Float[Array, "pixel node rank"]) -> Float[Array, "pixel node rank"]:
+    flat = table.reshape(table.shape[0], -1)
+    return jax.vmap(apply_bands, (None, 1), 1)(bands, flat).reshape(table.shape)

@@ -1,0 +1,171 @@
+"""Recipes: one TOML file says everything that a shipped model was made from, and this module makes it.
+
+    recipe --learn--> projection --simulate, train--> network --pack--> weights.safetensors + card.json
+
+The same recipe, seed and package version give the same weights. A run lives in a folder of its own and resumes where it was.
+"""
+
+import dataclasses
+import json
+import platform
+import time
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from ..errors import InputError
+from ..files import write_atomically
+from ..grids.library import Library, load_library
+from ..instrument.systematics import Systematics
+from ..networks import posterior_flow, projection, train, weights
+from ..physics.galaxy import MODELS, GalaxyModel
+from . import training_set
+from .training_set import LSF_ANCHORS_AA, Population
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Sizes of the network (`slipher.networks.posterior_flow.build`)."""
+
+    context: int = 96
+    width: int = 320
+    depth: int = 3
+    layers: int = 6
+    flow_width: int = 128
+    knots: int = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """What a model is made from; `text` is the file itself."""
+
+    name: str
+    preset: GalaxyModel
+    population: Population
+    systematics: Systematics
+    architecture: Architecture
+    schedule: train.Schedule
+    text: str
+
+
+class TrainedGalaxy(eqx.Module):
+    """What a model's weights file holds: the projection of spectra and the network that reads it."""
+
+    projection: projection.Projection
+    network: posterior_flow.PosteriorFlow
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or no TOML, or names a preset, section or setting that does not exist.
+    """
+    try:
+        text = Path(path).read_text()
+    except OSError as error:
+        raise InputError(f"recipe {path} cannot be read ({error.strerror})", expected="a TOML file", mend="Check the path.") from error
+    return parse_recipe(text)
+
+
+def parse_recipe(text: str) -> Recipe:
+    """The recipe of a TOML text; errors as for `read_recipe`."""
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"a recipe that is no TOML ({error})", expected="TOML", mend="See recipes/galaxy.toml.") from error
+    preset = content.get("preset")
+    if preset not in MODELS:
+        raise InputError(f"preset {preset!r}", expected=f"one of {', '.join(MODELS)}", mend="Choose one of those.")
+    return Recipe(
+        name=content.get("name", preset),
+        preset=MODELS[preset],
+        population=_section(Population, content, "population"),
+        systematics=_section(Systematics, content, "systematics"),
+        architecture=_section(Architecture, content, "network"),
+        schedule=_section(train.Schedule, content, "schedule"),
+        text=text,
+    )
+
+
+def _section(kind: type, content: dict, name: str) -> object:
+    """A dataclass from a TOML table; lists become tuples."""
+    table = content.get(name, {})
+    known = {f.name for f in dataclasses.fields(kind)}
+    if unknown := sorted(set(table) - known):
+        raise InputError(f"[{name}] {unknown[0]}", expected=f"one of {', '.join(sorted(known))}", mend="Mend the recipe.")
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
+
+
+def n_features(components: int) -> int:
+    """Length of `slipher.networks.projection.features` for a projection of that many components."""
+    return 3 * components + 4 + len(LSF_ANCHORS_AA)
+
+
+def template(recipe: Recipe, library: Library, components: tuple[int, int]) -> TrainedGalaxy:
+    """A model of the right shapes, to be filled with weights; `components` = (all, those of the continuum)."""
+    n, n_continuum = components
+    empty = projection.Projection(
+        jnp.zeros((len(library.wave_aa), n), jnp.float16), jnp.zeros(n), jnp.ones(n), n_continuum
+    )
+    return TrainedGalaxy(empty, _network(recipe, n))
+
+
+def _network(recipe: Recipe, components: int) -> posterior_flow.PosteriorFlow:
+    return posterior_flow.build(
+        jax.random.key(recipe.schedule.seed), n_features(components), len(recipe.preset.parameters) - 1,
+        **dataclasses.asdict(recipe.architecture),
+    )  # fmt: skip
+
+
+def run(recipe: Recipe, out: Path, *, resume: bool = True, progress: Callable | None = None) -> Path:
+    """Train a recipe's model in the folder `out`, which then holds weights.safetensors and card.json; returns it.
+
+    Raises
+    ------
+    InputError
+        If the folder holds a run of another recipe.
+    """
+    began = time.time()
+    library = load_library()
+    basis = training_set.learn_projection(
+        recipe.schedule.seed, recipe.preset, library, recipe.systematics, recipe.population
+    )
+    simulate = training_set.simulator(recipe.preset, recipe.population, recipe.systematics, library, basis)
+    network, history = train.train(
+        _network(recipe, basis.mean.shape[0]), simulate, recipe.schedule, Path(out), {"recipe": recipe.text},
+        resume=resume, progress=progress,
+    )  # fmt: skip
+    pack(TrainedGalaxy(basis, network), recipe, history, Path(out), time.time() - began)
+    return Path(out)
+
+
+def pack(model: TrainedGalaxy, recipe: Recipe, history: list[dict], out: Path, seconds: float) -> None:
+    """Write weights and card."""
+    with write_atomically(out / "weights.safetensors") as temporary:
+        checksum = weights.save_arrays(model, temporary)
+    schedule = recipe.schedule
+    card = {
+        "name": recipe.name,
+        "recipe": recipe.text,
+        "seed": schedule.seed,
+        "slipher": version("slipher"),
+        "jax": jax.__version__,
+        "python": platform.python_version(),
+        "components": [int(model.projection.mean.shape[0]), model.projection.n_continuum],
+        "simulations": schedule.chunks * schedule.chunk_size,
+        "steps": schedule.total_steps,
+        "training_seconds": round(seconds),
+        "validation_loss_nats": history[-1]["validation"] if history else None,
+        "sha256": checksum,
+    }
+    with write_atomically(out / "card.json") as temporary:
+        temporary.write_text(json.dumps(card, indent=1))

@@ -1,0 +1,161 @@
+"""Data as a network sees them: coefficients of a rest-frame basis by ridge regression, with their errors (DESIGN.md, decision 4).
+
+A spectrum of any instrument, mask and noise is projected onto the same K vectors by weighted least squares with the basis' own
+Gaussian prior. Masks, gaps and noise are dealt with here, exactly; the network meets a fixed number of coefficients and their
+standard deviations, whatever the survey.
+
+The basis is learnt from the physical simulator: principal components of continua, and of the lines of each complex apart (one
+set of line components for all would mix what different ions say).
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Float16
+
+NORM_WINDOW_AA = (3800.0, 6500.0)  # where spectra are brought to mean one; every survey and redshift covers some of it
+WORKING_FLOOR = 0.01  # of the mean flux: keeps bright pixels from claiming more than the error model allows
+COMPLEX_GAP_AA = 45.0
+RANK_CONTINUUM, RANK_LINES, RANK_COMPLEX = 52, 60, 8
+
+
+class Projection(eqx.Module):
+    """The basis on the library's grid [grid, component] and the prior mean and variance of its coefficients.
+
+    The basis is held in half precision: that is what ships, and training sees the same rounded numbers.
+    """
+
+    basis: Float16[Array, "grid component"]
+    mean: Float[Array, "component"]
+    variance: Float[Array, "component"]
+    n_continuum: int = eqx.field(static=True)
+
+
+class Projected(NamedTuple):
+    """A projected spectrum: coefficients of the spectrum over `norm`, their sd, residual chi^2 and pixels."""
+
+    coefficients: Float[Array, "component"]
+    sd: Float[Array, "component"]
+    norm: Float[Array, ""]
+    chi2: Float[Array, ""]
+    n_pixels: Float[Array, ""]
+    log_weight: Float[Array, ""]
+
+
+def norm_of(flux: Float[Array, "pixel"], weight: Float[Array, "pixel"], wave_aa: Float[Array, "pixel"]) -> Array:
+    """Mean flux of the pixels with information inside the window; never below a tenth of its error."""
+    low, high = NORM_WINDOW_AA
+    inside = ((wave_aa > low) & (wave_aa < high) & (weight > 0)).astype(flux.dtype)
+    n = jnp.maximum(jnp.sum(inside), 1.0)
+    mean = jnp.sum(inside * flux) / n
+    error = jnp.sqrt(jnp.sum(inside / jnp.where(weight > 0, weight, 1.0))) / n
+    return jnp.maximum(mean, 0.1 * error + 1e-30)
+
+
+def project(
+    flux: Float[Array, "pixel"],
+    ivar: Float[Array, "pixel"],
+    wave_aa: Float[Array, "pixel"],
+    basis: Float[Array, "pixel component"],
+    mean: Float[Array, "component"],
+    variance: Float[Array, "component"],
+) -> Projected:
+    """Ridge-project a spectrum (any flux unit) at rest wavelengths onto the basis sampled at its pixels.
+
+    Solves (B' W B + V^-1) a = B' W d + V^-1 m, with d the flux over its mean, W its weights with a working floor.
+    """
+    norm = norm_of(flux, ivar, wave_aa)
+    scaled_ivar = ivar * norm**2
+    weight = scaled_ivar / (1.0 + WORKING_FLOOR**2 * scaled_ivar)
+    data = jnp.where(ivar > 0, flux / norm, 0.0)
+    root = jnp.sqrt(weight)
+    weighted = basis * root[:, None]
+    # Scaling by the prior's sd keeps the system well conditioned in float32.
+    sd_prior = jnp.sqrt(variance)
+    gram = (weighted.T @ weighted) * sd_prior[:, None] * sd_prior + jnp.eye(len(mean))
+    residual = data - basis @ mean
+    right = sd_prior * (weighted.T @ (root * residual))
+    factor = jax.scipy.linalg.cho_factor(gram, lower=True)
+    step = jax.scipy.linalg.cho_solve(factor, right)
+    inverse = jax.scipy.linalg.cho_solve(factor, jnp.eye(len(mean)))
+    coefficients = mean + sd_prior * step
+    left = data - basis @ coefficients
+    return Projected(
+        coefficients=coefficients,
+        sd=sd_prior * jnp.sqrt(jnp.diagonal(inverse)),
+        norm=norm,
+        chi2=jnp.sum(weight * left**2),
+        n_pixels=jnp.sum(weight > 0),
+        log_weight=0.5 * jnp.log(jnp.sum(weight) + 1e-6),
+    )
+
+
+def features(
+    projected: Projected, projection: Projection, redshift: Array, log_lsf: Float[Array, "three"]
+) -> Float[Array, "feature"]:
+    """What the network reads: standardised coefficients (linear and compressed), log errors, redshift, weight, resolution."""
+    sd_prior = jnp.sqrt(projection.variance)
+    a = (projected.coefficients - projection.mean) / sd_prior
+    sd = jnp.log(projected.sd / sd_prior)
+    chi2 = projected.chi2 / jnp.maximum(projected.n_pixels, 1.0)
+    rest = jnp.stack([redshift, jnp.log(redshift + 0.003), projected.log_weight - 5.0, jnp.log(chi2 + 1e-3)])
+    return jnp.concatenate([jnp.clip(a, -8, 8), jnp.arcsinh(6.0 * a), sd, rest, log_lsf - 4.0])
+
+
+def complexes(line_wave_aa: np.ndarray) -> list[np.ndarray]:
+    """Indices of lines that lie within 45 A of a neighbour, complex by complex."""
+    order = np.argsort(line_wave_aa)
+    breaks = np.flatnonzero(np.diff(line_wave_aa[order]) > COMPLEX_GAP_AA) + 1
+    return np.split(order, breaks)
+
+
+def complex_masks(wave_aa: np.ndarray, line_wave_aa: np.ndarray) -> list[np.ndarray]:
+    """The grid's pixels that belong to each complex: halfway to its neighbours."""
+    spans = [line_wave_aa[c] for c in complexes(line_wave_aa)]
+    between = [(a.max() + b.min()) / 2 for a, b in zip(spans[:-1], spans[1:], strict=True)]
+    edges = [-np.inf, *between, np.inf]
+    return [(wave_aa > low) & (wave_aa <= high) for low, high in zip(edges[:-1], edges[1:], strict=True)]
+
+
+def principal(spectra: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
+    """Leading right singular vectors [component, pixel], of unit mean square, and their singular values.
+
+    From the smaller of the two Gram matrices: only leading vectors are wanted.
+    """
+    spectra = np.asarray(spectra, np.float64)
+    by_row = spectra.shape[0] < spectra.shape[1]
+    values, vectors = np.linalg.eigh(spectra @ spectra.T if by_row else spectra.T @ spectra)
+    values, vectors = values[::-1][:rank], vectors[:, ::-1][:, :rank]
+    leading = spectra.T @ vectors if by_row else vectors
+    unit = leading / np.linalg.norm(leading, axis=0)
+    return unit.T * np.sqrt(spectra.shape[1]), np.sqrt(np.maximum(values, 0.0))
+
+
+def learn(continua: np.ndarray, lines: np.ndarray, wave_aa: np.ndarray, line_wave_aa: np.ndarray) -> Projection:
+    """A projection from simulated, noise-free continua and lines [galaxy, grid], both over the continuum's mean."""
+    continuum_basis = principal(continua, RANK_CONTINUUM)[0]
+    strength = np.abs(lines).sum(1, keepdims=True)
+    shapes = lines / np.sqrt(strength * np.median(strength))  # so that a few extreme emitters do not decide
+    blocks, importance = [], []
+    for inside in complex_masks(wave_aa, line_wave_aa):
+        vectors, singular = principal(shapes[:, inside], RANK_COMPLEX)
+        block = np.zeros((len(vectors), len(wave_aa)))
+        block[:, inside] = vectors
+        blocks.append(block)
+        importance.append(singular)
+    strongest = np.argsort(np.concatenate(importance))[::-1][:RANK_LINES]
+    basis = np.concatenate([continuum_basis, np.concatenate(blocks)[np.sort(strongest)]]).T.astype(np.float16)
+    n_continuum = len(continuum_basis)
+    a_continuum = np.linalg.lstsq(basis[:, :n_continuum].astype(np.float64), continua.T, rcond=None)[0]
+    a_lines = np.linalg.lstsq(basis[:, n_continuum:].astype(np.float64), lines.T, rcond=None)[0]
+    coefficients = np.concatenate([a_continuum, a_lines])
+    mean, variance = coefficients.mean(1), 2.0 * coefficients.var(1)
+    mean[n_continuum:] = 0.0
+    variance[n_continuum:] = 2.0 * (coefficients[n_continuum:] ** 2).mean(1)
+    variance = np.maximum(variance, 1e-8)
+    return Projection(
+        jnp.asarray(basis), jnp.asarray(mean, jnp.float32), jnp.asarray(variance, jnp.float32), n_continuum
+    )

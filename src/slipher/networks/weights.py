@@ -1,0 +1,92 @@
+"""Model files are data: safetensors by name, a JSON card with their checksum; nothing is unpickled or executed.
+
+Leaves are stored under their path in the tree ("embedding.layers[0].weight"), never by position, so that a changed architecture cannot
+silently load weights into the wrong places. Frozen card facts (recipe, seed, version, calibration, limits) lie beside the weights.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from ..errors import ModelFileError
+
+Tree = Any
+
+
+def named_leaves(tree: Tree) -> dict[str, jax.Array]:
+    """The arrays of a tree by path; wrappers that are resolved at run time keep their inner names."""
+    leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(tree, eqx.is_array))
+    return {jax.tree_util.keystr(path).lstrip("."): leaf for path, leaf in leaves}
+
+
+def save_arrays(tree: Tree, path: Path) -> str:
+    """Write the tree's arrays; returns the file's sha256."""
+    save_file({name: np.ascontiguousarray(leaf) for name, leaf in named_leaves(tree).items()}, path)
+    return sha256(path)
+
+
+def load_arrays(template: Tree, path: Path) -> Tree:
+    """The template with its arrays replaced by those in the file.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is unreadable, or its names, shapes or kinds of number differ from the template's.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (OSError, SafetensorError) as error:
+        raise ModelFileError(
+            f"{path} cannot be read ({error})", expected="a safetensors file", mend="Reinstall slipher or train again."
+        ) from error
+    expected = named_leaves(template)
+    wrong = sorted(set(stored) ^ set(expected))
+    wrong += [name for name in set(stored) & set(expected) if stored[name].shape != expected[name].shape]
+    if wrong:
+        raise ModelFileError(
+            f"{path} does not fit this architecture (first difference: {wrong[0]})",
+            expected=f"the {len(expected)} arrays of the recipe's network",
+            mend="Use the recipe that the weights were trained by.",
+        )
+    arrays, rest = eqx.partition(template, eqx.is_array)
+    filled = jax.tree_util.tree_map_with_path(
+        lambda path_, leaf: jnp.asarray(stored[jax.tree_util.keystr(path_).lstrip(".")], leaf.dtype), arrays
+    )
+    return eqx.combine(filled, rest)
+
+
+def sha256(path: Path) -> str:
+    """Checksum of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_card(folder: Path) -> dict:
+    """The card of a model's folder, after checking that the weights beside it are those it describes.
+
+    Raises
+    ------
+    ModelFileError
+        If either is missing, or the checksum differs.
+    """
+    card_path, weights = folder / "card.json", folder / "weights.safetensors"
+    if not card_path.is_file() or not weights.is_file():
+        raise ModelFileError(
+            f"{folder} holds no model", expected="card.json and weights.safetensors", mend="Reinstall slipher or train again."
+        )
+    card = json.loads(card_path.read_text())
+    found = sha256(weights)
+    if card.get("sha256") != found:
+        raise ModelFileError(
+            f"{weights} has checksum {found[:12]}", expected=f"{str(card.get('sha256'))[:12]}, as on its card",
+            mend="The weights were altered or cut short: reinstall slipher or train again.",
+        )  # fmt: skip
+    return card

@@ -1,0 +1,96 @@
+"""The parameter table: names, units, priors and transforms of everything that is inferred.
+
+Each prior is written as a map from a standard normal variable u, so that in u-space the prior is N(0, 1) in every dimension:
+flows start from it, samplers have no edges, and nothing leaks out of the prior's range. Arrays of parameters exist only inside
+networks and samplers; everywhere else a galaxy is a dict of named values.
+"""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+from jax.scipy.special import ndtr, ndtri
+from jaxtyping import Array, Float
+
+Scalar = Float[Array, "*shape"]
+U_MAX = 5.2  # beyond it the normal distribution function is 1 in float32
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Uniform between `low` and `high`."""
+
+    low: float
+    high: float
+
+    def from_normal(self, u: Scalar) -> Scalar:
+        return self.low + (self.high - self.low) * ndtr(jnp.clip(u, -U_MAX, U_MAX))
+
+    def to_normal(self, x: Scalar) -> Scalar:
+        return ndtri((x - self.low) / (self.high - self.low))
+
+
+@dataclass(frozen=True)
+class TruncatedNormal:
+    """Normal of mean `loc` and width `scale`, cut at `low` and `high`."""
+
+    loc: float
+    scale: float
+    low: float
+    high: float
+
+    def _cdf_range(self) -> tuple[Array, Array]:
+        return ndtr((self.low - self.loc) / self.scale), ndtr((self.high - self.loc) / self.scale)
+
+    def from_normal(self, u: Scalar) -> Scalar:
+        a, b = self._cdf_range()
+        p = a + (b - a) * ndtr(jnp.clip(u, -U_MAX, U_MAX))
+        return self.loc + self.scale * ndtri(jnp.clip(p, 1e-7, 1 - 1e-7))
+
+    def to_normal(self, x: Scalar) -> Scalar:
+        a, b = self._cdf_range()
+        return ndtri((ndtr((x - self.loc) / self.scale) - a) / (b - a))
+
+
+@dataclass(frozen=True)
+class TruncatedStudent2:
+    """Student's t with two degrees of freedom (closed form), of width `scale`, cut at +-`limit`."""
+
+    scale: float
+    limit: float
+
+    def _cdf(self, x: Scalar) -> Scalar:
+        t = x / self.scale
+        return 0.5 + t / (2.0 * jnp.sqrt(2.0 + t * t))
+
+    def from_normal(self, u: Scalar) -> Scalar:
+        reach = 2.0 * self._cdf(jnp.asarray(self.limit)) - 1.0
+        q = reach * (2.0 * ndtr(jnp.clip(u, -U_MAX, U_MAX)) - 1.0)  # 2 p - 1
+        return self.scale * q * jnp.sqrt(2.0 / ((1.0 - q) * (1.0 + q)))
+
+    def to_normal(self, x: Scalar) -> Scalar:
+        reach = 2.0 * self._cdf(jnp.asarray(self.limit)) - 1.0
+        return ndtri(0.5 + 0.5 * (2.0 * self._cdf(x) - 1.0) / reach)
+
+
+Prior = Uniform | TruncatedNormal | TruncatedStudent2
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One inferred quantity: its name, unit (FITS style), LaTeX label, prior and meaning."""
+
+    name: str
+    unit: str
+    label: str
+    prior: Prior
+    meaning: str
+
+
+def from_normal(parameters: tuple[Parameter, ...], u: Float[Array, "parameter"]) -> dict[str, Scalar]:
+    """Named physical values of a point in u-space."""
+    return {p.name: p.prior.from_normal(u[i]) for i, p in enumerate(parameters)}
+
+
+def to_normal(parameters: tuple[Parameter, ...], values: dict[str, Scalar]) -> Float[Array, "parameter"]:
+    """The point in u-space of named physical values."""
+    return jnp.stack([p.prior.to_normal(jnp.asarray(values[p.name])) for p in parameters])

