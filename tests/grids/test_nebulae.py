@@ -41,9 +41,12 @@ def test_names_groups_and_wavelengths_belong_together(table):
 def test_ratios_that_atomic_physics_fixes(table):
     doublets = {("oiii5007", "oiii4959"): 2.98, ("nii6583", "nii6548"): 2.96, ("oi6300", "oi6364"): 3.13}
     for (strong, weak), ratio in doublets.items():
-        np.testing.assert_allclose(luminosity(table, strong) / luminosity(table, weak), ratio, rtol=0.05)
+        bright = luminosity(table, weak) > 1e-5 * luminosity(table, "hbeta")  # the table's floor is 1e-8
+        got = luminosity(table, strong)[bright] / luminosity(table, weak)[bright]
+        np.testing.assert_allclose(got, ratio, rtol=0.05)
     balmer = luminosity(table, "halpha") / luminosity(table, "hbeta")
-    assert np.all((balmer > 2.6) & (balmer < 3.6))
+    assert np.all((balmer > 2.6) & (balmer < 4.7))  # the cold gas of 5 solar stretches it
+    np.testing.assert_allclose(np.median(balmer), 2.86, rtol=0.03)
 
 
 def test_lines_at_an_age_of_the_grid_are_cloudys(published, table):

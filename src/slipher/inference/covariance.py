@@ -35,6 +35,15 @@ class Whitening(NamedTuple):
         return y * self.inverse_sigma[wide]
 
 
+    def explained(self, x: Float[Array, "pixel"]) -> Float[Array, "pixel"]:
+        """The part of a residual that the templates explain: T T' C^-1 x."""
+        y = self.vectors.T @ (x * self.inverse_sigma)
+        # 1 - (1 - shrink)^2 = s^2 / (1 + s^2), the posterior mean's factor.
+        weight = 1.0 - (1.0 - self.shrink) ** 2
+        back = jnp.where(self.inverse_sigma > 0, 1.0 / jnp.where(self.inverse_sigma > 0, self.inverse_sigma, 1.0), 0.0)
+        return back * (self.vectors @ (weight * y))
+
+
 def whitening(ivar: Float[Array, "pixel"], floor: Float[Array, "pixel"], templates: Float[Array, "pixel template"]) -> Whitening:
     """C^-1/2 for pixel variances 1/ivar + floor and templates in units of their sd; pixels of no information vanish."""
     seen = ivar > 0

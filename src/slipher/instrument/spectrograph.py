@@ -68,13 +68,13 @@ def view(
     Raises
     ------
     InputError
-        If not exactly one of `lsf_kms` and `resolution_matrix` is given.
+        If neither `lsf_kms` nor `resolution_matrix` is given. Where both are, the matrix is used.
 
     Pixels outside the library's range repeat its ends; give them no weight.
     """
-    if (lsf_kms is None) == (resolution_matrix is None):
-        came = "no line-spread function" if lsf_kms is None else "both lsf_kms and resolution_matrix"
-        raise InputError(came, expected="exactly one of the two", mend="Give one of lsf_kms and resolution_matrix.")
+    if lsf_kms is None and resolution_matrix is None:
+        mend = "Give lsf_kms (0 for a perfect instrument) or resolution_matrix."
+        raise InputError("a view without a line-spread function", expected="one", mend=mend)
     wave = np.asarray(wave_obs_aa, np.float64) / (1.0 + redshift)
     width = pixel_widths(wave, segments)
     lsf = np.zeros(len(wave)) if resolution_matrix is not None else np.broadcast_to(lsf_kms, wave.shape)

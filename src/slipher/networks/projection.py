@@ -35,7 +35,7 @@ class Projection(eqx.Module):
 
 
 class Projected(NamedTuple):
-    """A projected spectrum: coefficients of the spectrum over `norm`, their sd, residual chi^2 and pixels."""
+    """A projected spectrum: coefficients of the spectrum over `norm`, their sd, residual chi^2, pixels, weight, log evidence."""
 
     coefficients: Float[Array, "component"]
     sd: Float[Array, "component"]
@@ -43,6 +43,7 @@ class Projected(NamedTuple):
     chi2: Float[Array, ""]
     n_pixels: Float[Array, ""]
     log_weight: Float[Array, ""]
+    log_evidence: Float[Array, ""]
 
 
 def norm_of(flux: Float[Array, "pixel"], weight: Float[Array, "pixel"], wave_aa: Float[Array, "pixel"]) -> Array:
@@ -90,6 +91,7 @@ def project(
         chi2=jnp.sum(weight * left**2),
         n_pixels=jnp.sum(weight > 0),
         log_weight=0.5 * jnp.log(jnp.sum(weight) + 1e-6),
+        log_evidence=-0.5 * (jnp.sum(weight * left**2) + jnp.sum(step**2)) - jnp.sum(jnp.log(jnp.diagonal(factor[0]))),
     )
 
 

@@ -29,7 +29,8 @@ def named_leaves(tree: Tree) -> dict[str, jax.Array]:
 
 def save_arrays(tree: Tree, path: Path) -> str:
     """Write the tree's arrays; returns the file's sha256."""
-    save_file({name: np.ascontiguousarray(leaf) for name, leaf in named_leaves(tree).items()}, path)
+    # (ascontiguousarray would turn scalars into vectors)
+    save_file({name: np.array(leaf, order="C") for name, leaf in named_leaves(tree).items()}, path)
     return sha256(path)
 
 

@@ -1,0 +1,39 @@
+"""Novelty: how unlike the model's simulations a spectrum is, before any fit.
+
+What the projection leaves over, pixels that no galaxy of the model explains, is compared with simulations of the same weight
+(total S/N), whose quantiles lie on the card; the score is in their standard deviations.
+"""
+
+import numpy as np
+
+from ..networks.projection import Projected
+
+N_BINS = 12
+
+
+def statistics(chi2_per_pixel: np.ndarray, log_weight: np.ndarray) -> dict:
+    """What the card keeps: by log weight, the median and upper spread of log chi^2."""
+    edges = np.quantile(log_weight, np.linspace(0, 1, N_BINS + 1))
+    where = np.clip(np.searchsorted(edges, log_weight, side="right") - 1, 0, N_BINS - 1)
+
+    def summary(values: np.ndarray) -> list[list[float]]:
+        quantiles = [np.quantile(values[where == b], (0.5, 0.9772)) for b in range(N_BINS)]
+        return [[round(float(m), 4), round(float(max(q - m, 0.02) / 2.0), 4)] for m, q in quantiles]
+
+    centres = [round(float(np.median(log_weight[where == b])), 4) for b in range(N_BINS)]
+    return {"log_weight": centres, "log_chi2": summary(np.log(chi2_per_pixel))}
+
+
+def score(projected: Projected, card: dict) -> float:
+    """Standard deviations above the median of simulations of the same weight (NaN for a model without statistics)."""
+    known = card.get("novelty")
+    if not known:
+        return float("nan")
+    at = float(projected.log_weight)
+
+    def deviation(value: float, table: list) -> float:
+        middle, spread = (np.interp(at, known["log_weight"], [row[i] for row in table]) for i in (0, 1))
+        return float((value - middle) / spread)
+
+    chi2 = float(projected.chi2) / max(float(projected.n_pixels), 1.0)
+    return deviation(np.log(chi2), known["log_chi2"])

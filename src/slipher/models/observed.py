@@ -1,0 +1,182 @@
+"""A spectrum made ready for a model: Galactic dust taken off, rest frame, redshift polished, projected.
+
+Pixels outside the library keep their place with no weight, and the arrays are padded to a few standard lengths, so that
+compiled functions are shared between galaxies.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Float32, Float64
+
+from ..data.observation import Spectrum
+from ..data.resolution import matrix_rows
+from ..errors import Flag, InputError
+from ..instrument import spectrograph
+from ..networks import projection as proj
+from ..physics import cosmology, dust
+from ..physics.galaxy import View
+from .shipped import Shipped
+from .training_set import LSF_ANCHORS_AA
+
+PAD = 512
+EDGE_AA = (2400.0, 10420.0)  # rest wavelengths that are fitted
+MIN_PIXELS = 200
+ADJUSTED_KMS = 300.0
+COARSE_KMS, FINE_KMS = np.arange(-600.0, 601.0, 75.0), np.arange(-60.0, 61.0, 15.0)
+REDSHIFT_SD_KMS = 200.0  # how far a given redshift is expected to be off
+
+
+class Observed(NamedTuple):
+    """One galaxy's data as a model fits them; flux and ivar in units of `norm` (1e-17 erg/s/cm2/A)."""
+
+    view: View
+    flux: Float[Array, "pixel"]
+    ivar: Float[Array, "pixel"]
+    projected: proj.Projected
+    features: Float[Array, "feature"]
+    basis: Float[Array, "pixel component"]
+    redshift: float
+    t_universe_gyr: Array
+    norm: float
+    n_pixels: int
+    kept: Float64[np.ndarray, "all"]
+    flags: Flag
+
+
+def observe(spectrum: Spectrum, model: Shipped) -> Observed:
+    """Prepare a spectrum.
+
+    Raises
+    ------
+    InputError
+        If it has no redshift or one that the library does not reach, or fewer than 200 good pixels in range.
+    """
+    redshift = _checked_redshift(spectrum)
+    flux, ivar = _without_foreground(spectrum)
+    wave = spectrum.wave_aa
+    inside = _in_range(wave, redshift) & (ivar > 0)
+    if inside.sum() < MIN_PIXELS:
+        raise InputError(
+            f"{spectrum.id}: {inside.sum()} good pixels between {EDGE_AA[0]:.0f} and {EDGE_AA[1]:.0f} A in the rest frame",
+            expected=f"at least {MIN_PIXELS}",
+            mend="Check redshift, wavelength unit and ivar.",
+        )
+    scale = float(np.median(np.abs(flux[inside]))) or 1.0
+    flux = np.where(inside, flux / scale, 0.0).astype(np.float32)
+    ivar = np.where(inside, ivar * scale**2, 0.0).astype(np.float32)
+    flux, ivar, wave = _padded(flux, 0.0), _padded(ivar, 0.0), _padded_wave(wave)
+    shift = polish_redshift(flux, ivar, wave, redshift, model)
+    polished = (1.0 + redshift) * (1.0 + shift / 299792.458) - 1.0
+    lsf = _padded(spectrum.lsf_sigma_kms().astype(np.float64), None)
+    bands = None if spectrum.resolution_matrix is None else _bands(spectrum, len(wave))
+    rest = wave / (1.0 + polished)
+    segments = (*spectrum.segments[:-1], (spectrum.segments[-1][0], len(wave)))
+    view = spectrograph.view(wave, polished, model.library, lsf_kms=lsf, resolution_matrix=bands, segments=segments)
+    basis, projected = _project(jnp.asarray(flux), jnp.asarray(ivar), rest, model)
+    order = np.argsort(rest[: len(spectrum.wave_aa)])
+    log_lsf = np.log(np.interp(LSF_ANCHORS_AA, rest[order], lsf[order]))
+    flags = Flag(0)
+    if abs(shift) > ADJUSTED_KMS:
+        flags |= Flag.REDSHIFT_ADJUSTED
+    features = proj.features(
+        projected, model.trained.projection, jnp.float32(max(polished, 1e-4)), jnp.asarray(log_lsf, jnp.float32)
+    )
+    return Observed(
+        view, jnp.asarray(flux), jnp.asarray(ivar), projected, features, basis, polished,
+        cosmology.age_gyr(jnp.float32(max(polished, 0.0))), scale, int(inside.sum()), inside.astype(np.float64), flags,
+    )  # fmt: skip
+
+
+def _checked_redshift(spectrum: Spectrum) -> float:
+    z = spectrum.redshift
+    if z is None:
+        raise InputError(
+            f"{spectrum.id} has no redshift", expected="a redshift in the file or given", mend="Give it: --redshift Z"
+        )
+    low, high = -0.005, spectrum.wave_aa.max() / 4500.0 - 1.0
+    if not low <= z <= high:
+        raise InputError(
+            f"{spectrum.id}: redshift {z:.5g}",
+            expected=f"{low} to {high:.2f}, where the spectrum shows the rest-frame optical that the model describes",
+            mend="Check the redshift; quasars and high-redshift galaxies need another model.",
+        )
+    return float(z)
+
+
+def _without_foreground(spectrum: Spectrum) -> tuple[np.ndarray, np.ndarray]:
+    """Flux and ivar before the Milky Way's dust (Fitzpatrick 1999), if E(B-V) was declared."""
+    flux, ivar = spectrum.flux.astype(np.float64), spectrum.ivar.astype(np.float64)
+    if not spectrum.ebv:
+        return flux, ivar
+    passed = np.asarray(dust.foreground_transmission(jnp.asarray(spectrum.wave_aa, jnp.float32), spectrum.ebv), np.float64)
+    return flux / passed, ivar * passed**2
+
+
+def _in_range(wave: np.ndarray, redshift: float) -> np.ndarray:
+    rest = wave / (1.0 + redshift)
+    return (rest > EDGE_AA[0]) & (rest < EDGE_AA[1])
+
+
+def _padded(values: np.ndarray, fill: float | None) -> np.ndarray:
+    """Padded at the end to a multiple of PAD, with a value or (None) the last one."""
+    extra = -len(values) % PAD
+    return np.concatenate([values, np.full(extra, values[-1] if fill is None else fill, values.dtype)])
+
+
+def _padded_wave(wave: np.ndarray) -> Float64[np.ndarray, "padded"]:
+    extra = -len(wave) % PAD
+    step = wave[-1] / wave[-2]
+    return np.concatenate([wave, wave[-1] * step ** np.arange(1, extra + 1)])
+
+
+def _bands(spectrum: Spectrum, n: int) -> Float32[np.ndarray, "offset padded"]:
+    """The resolution matrix by rows with increasing offsets, arm by arm (`slipher.physics.galaxy.apply_bands`)."""
+    parts = [matrix_rows(spectrum.resolution_matrix[:, a:b])[::-1] for a, b in spectrum.segments]
+    rows = np.concatenate(parts, axis=1)
+    return np.pad(rows, ((0, 0), (0, n - rows.shape[1]))).astype(np.float32)
+
+
+@jax.jit
+def _sample_basis(basis: Array, index: Array, stencil: Array) -> Float[Array, "pixel component"]:
+    return sum(stencil[:, j, None] * basis[index + j].astype(jnp.float32) for j in range(4))
+
+
+@jax.jit
+def _evidence(flux: Array, ivar: Array, wave: Array, index: Array, stencil: Array, projection: proj.Projection) -> Array:
+    basis = _sample_basis(projection.basis, index, stencil)
+    return proj.project(flux, ivar, wave, basis, projection.mean, projection.variance).log_evidence
+
+
+@jax.jit
+def _project_jit(flux: Array, ivar: Array, wave: Array, basis: Array, projection: proj.Projection) -> proj.Projected:
+    return proj.project(flux, ivar, wave, basis, projection.mean, projection.variance)
+
+
+def _project(flux: Array, ivar: Array, rest: np.ndarray, model: Shipped) -> tuple[Array, proj.Projected]:
+    projection = model.trained.projection
+    basis = _sample_basis(projection.basis, *spectrograph.interpolation_stencil(rest))
+    return basis, _project_jit(flux, ivar, jnp.asarray(rest, jnp.float32), basis, projection)
+
+
+def polish_redshift(flux: np.ndarray, ivar: np.ndarray, wave: np.ndarray, redshift: float, model: Shipped) -> float:
+    """Velocity shift (km/s) of the given redshift that lines and continuum prefer: the projection's evidence on two grids."""
+
+    def best(centre: float, grid: np.ndarray) -> float:
+        def one(shift: float) -> float:
+            rest = wave / ((1.0 + redshift) * (1.0 + shift / 299792.458))
+            stencil = spectrograph.interpolation_stencil(rest)
+            value = _evidence(flux, ivar, jnp.asarray(rest, jnp.float32), *stencil, model.trained.projection)
+            return float(value) - 0.5 * (shift / REDSHIFT_SD_KMS) ** 2
+
+        shifts = centre + grid
+        values = np.array([one(s) for s in shifts])
+        i = int(np.clip(np.argmax(values), 1, len(values) - 2))
+        a, b, c = values[i - 1 : i + 2]
+        bend = a - 2 * b + c
+        return float(shifts[i] + (0.5 * (a - c) / bend * (shifts[1] - shifts[0]) if bend < 0 else 0.0))
+
+    return best(best(0.0, COARSE_KMS), FINE_KMS)
+

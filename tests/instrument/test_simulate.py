@@ -1,0 +1,106 @@
+"""Simulated observations: nothing added where nothing is asked for, the stated variances, and the key's alone."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from slipher.grids.library import load_library
+from slipher.instrument import simulate, spectrograph, surveys
+from slipher.instrument.systematics import Systematics
+from slipher.physics import cosmology, galaxy
+from slipher.physics.parameters import from_normal
+
+DEFAULT = Systematics()
+NONE = Systematics(
+    calibration=0.0,
+    mismatch=(0.0,) * 6,
+    floor=(0.0,) * 6,
+    line_floor=0.0,
+    line_scatter=dict.fromkeys(DEFAULT.line_scatter, 0.0),
+    line_ew_aa=dict.fromkeys(DEFAULT.line_ew_aa, 0.0),
+    velocity_kms=0.0,
+    broad_ew_aa=0.0,
+    sodium_ew_aa=0.0,
+)
+MODEL = galaxy.GALAXY
+T_UNIVERSE = cosmology.age_gyr(0.1)
+
+
+@pytest.fixture(scope="module")
+def library():
+    return load_library()
+
+
+@pytest.fixture(scope="module")
+def view(library):
+    survey = surveys.survey("sdss")
+    wave = survey.wavelengths()[::2]
+    return spectrograph.view(wave, 0.1, library, lsf_kms=survey.lsf(wave))
+
+
+@pytest.fixture(scope="module")
+def light(view, library):
+    covered = jnp.ones_like(view.wave_aa)
+
+    def draw(key, u, systematics):
+        return simulate.light(
+            key, MODEL, from_normal(MODEL.parameters, u), T_UNIVERSE, view, library, systematics, covered
+        )
+
+    by_model = {name: jax.jit(lambda k, u, s=s: draw(k, u, s)) for name, s in (("none", NONE), ("default", DEFAULT))}
+    return lambda key, u, name: by_model[name](key, u)
+
+
+def test_without_systematics_light_is_the_galaxys(light, view, library):
+    u = jax.random.normal(jax.random.key(0), (len(MODEL.parameters),))
+    drawn = light(jax.random.key(1), u, "none")
+    spectrum = galaxy.spectrum(MODEL, from_normal(MODEL.parameters, u), T_UNIVERSE, view, library)
+    np.testing.assert_allclose(drawn.flux, spectrum, rtol=1e-4)
+    np.testing.assert_allclose(drawn.continuum + drawn.lines, drawn.flux, rtol=1e-5)
+
+
+def test_light_is_the_keys_alone(light):
+    u = jax.random.normal(jax.random.key(0), (len(MODEL.parameters),))
+    one, same, other = (light(jax.random.key(i), u, "default").flux for i in (1, 1, 2))
+    np.testing.assert_array_equal(one, same)
+    assert not np.allclose(one, other, rtol=1e-3)
+
+
+def test_light_stays_within_a_few_per_cent_of_the_galaxy(light):
+    u = jnp.zeros(len(MODEL.parameters))
+    drawn = np.stack([light(jax.random.key(i), u, "default").continuum for i in range(60)])
+    plain = np.asarray(light(jax.random.key(0), u, "none").continuum)
+    ratio = drawn / plain
+    assert np.all(np.isfinite(ratio))
+    np.testing.assert_allclose(np.median(ratio), 1.0, atol=0.01)
+    assert 0.02 < np.std(ratio) < 0.12
+
+
+def test_finite_over_the_prior(light):
+    for i in range(20):
+        u = jax.random.normal(jax.random.key(100 + i), (len(MODEL.parameters),))
+        drawn = light(jax.random.key(i), u, "default")
+        assert all(np.all(np.isfinite(part)) for part in drawn)
+
+
+def test_v_band_light_is_a_weighted_mean():
+    wave = jnp.array([5000.0, 5400.0, 5500.0, 5800.0, 6000.0])
+    flux, weight = jnp.array([9.0, 1.0, 2.0, 4.0, 9.0]), jnp.array([1.0, 1.0, 0.0, 3.0, 1.0])
+    assert simulate.v_band_light(wave, flux, weight) == (1.0 + 12.0) / 4.0
+    assert simulate.v_band_light(wave, flux, jnp.zeros(5)) == 0.0
+
+
+def test_recorded_flux_scatters_by_the_reported_noise_and_the_floor():
+    n = 400
+    wave = jnp.linspace(4300.0, 6900.0, n)
+    continuum, lines = jnp.full(n, 2.0), jnp.where(wave > 6000.0, 5.0, 0.0)
+    expected = simulate.Light(continuum + lines, continuum, lines, jnp.zeros(1))
+    sigma = jnp.linspace(0.01, 0.05, n)
+    keys = jax.random.split(jax.random.key(0), 3000)
+    drawn = jax.vmap(lambda k: simulate.record(k, expected, sigma, wave, DEFAULT))(keys)
+    floor = np.asarray(DEFAULT.floor_at(wave)) * 2.0
+    variance = np.asarray(sigma) ** 2 + floor**2 + (DEFAULT.line_floor * np.asarray(lines)) ** 2
+    np.testing.assert_allclose(np.var(drawn, axis=0), variance, rtol=0.15)
+    np.testing.assert_allclose(np.mean(np.var(drawn, axis=0) / variance), 1.0, rtol=0.01)
+    np.testing.assert_allclose(np.mean(drawn, axis=0), expected.flux, atol=5 * np.sqrt(variance.max() / 3000))
