@@ -169,7 +169,7 @@ def section(n: int, repeat: int) -> str:
     if pipes:
         text += [
             "",
-            "|slipher / bagpipes - 1| in per cent: delayed history of 5 Gyr, Calzetti dust, both at 200 km/s.",
+            "Difference from bagpipes in per cent: delayed history of 5 Gyr, Calzetti dust, both at 200 km/s.",
             "",
         ]
         text += [markdown_table(["A, rest frame", "median", "90 %", "99 %", "largest"], agreement(pipes))]

@@ -16,6 +16,7 @@ from . import stars
 from .store import load_table
 
 SIGMA_MAX_KMS = 500.0
+SIGMA_SOFT_KMS = 60.0  # about the library's own width
 N_SIGMA = 10
 NEBULAR_SIGMA_KMS = 70.0  # only takes the edge off the recombination jumps
 
@@ -53,9 +54,21 @@ class Library(eqx.Module):
         return self.young_weights.shape[1]
 
 
+def chebyshev_dispersions(low_kms: float, high_kms: float, n: int) -> np.ndarray:
+    """Chebyshev-Lobatto points [n] of `dispersion_coordinate` between two dispersions, as dispersions in km/s."""
+    low, high = (np.log(s**2 + SIGMA_SOFT_KMS**2) for s in (low_kms, high_kms))
+    x = low + (high - low) * 0.5 * (1.0 - np.cos(np.pi * np.arange(n) / (n - 1)))
+    return np.sqrt(np.maximum(np.exp(x) - SIGMA_SOFT_KMS**2, 0.0))
+
+
 def sigma_nodes() -> np.ndarray:
-    """Dispersions [node] in km/s at which the library is prepared: Chebyshev-Lobatto points of [0, 500]."""
-    return SIGMA_MAX_KMS * 0.5 * (1.0 - np.cos(np.pi * np.arange(N_SIGMA) / (N_SIGMA - 1)))
+    """Dispersions [node] in km/s at which the library is prepared."""
+    return chebyshev_dispersions(0.0, SIGMA_MAX_KMS, N_SIGMA)
+
+
+def dispersion_coordinate(sigma_kms: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The variable in which broadened spectra are nearly polynomial: ln(sigma^2 + 60^2), sigma in km/s."""
+    return jnp.log(sigma_kms**2 + SIGMA_SOFT_KMS**2)
 
 
 def library_sigma(wave_aa: np.ndarray) -> np.ndarray:

@@ -69,14 +69,13 @@ def standard_name(cloudy_name: str) -> str:
 def build(grid: sources.NebularGrid) -> tuple[dict[str, np.ndarray], dict]:
     """The arrays and facts of the table `nebulae`."""
     wave = stars.wave_grid()
-    centres = 0.5 * (stars.AGE_EDGES_GYR[1:] + stars.AGE_EDGES_GYR[:-1])[: stars.N_YOUNG]
-    lines = _at_ages(grid, grid.lines, centres)
+    lines = _cell_averages(grid, grid.lines[: stars.N_METALLICITY])
     hbeta = lines[..., grid.line_names.index(H_BETA)]
     covered = (grid.line_wave_aa > wave[0] + 20) & (grid.line_wave_aa < wave[-1] - 60)
     keep = np.flatnonzero(covered & ((lines / hbeta[..., None]).max((0, 1, 2)) > FAINTEST))
     ratio = np.maximum(lines[..., keep] / hbeta[..., None], 1e-8)
     window = (grid.wave_aa > wave[0] - 20) & (grid.wave_aa < wave[-1] + 100)
-    continuum = _at_ages(grid, grid.continuum[..., window], centres) / hbeta[..., None]
+    continuum = _cell_averages(grid, grid.continuum[: stars.N_METALLICITY, ..., window]) / hbeta[..., None]
     weights, basis = _factor(grid.wave_aa[window], continuum, wave)
     names = [grid.line_names[i] for i in keep]
     arrays = {
@@ -93,6 +92,13 @@ def build(grid: sources.NebularGrid) -> tuple[dict[str, np.ndarray], dict]:
         "line_groups": [group_of(name) for name in names],
     }
     return {k: v.astype(np.float32) for k, v in arrays.items()}, facts
+
+
+def _cell_averages(grid: sources.NebularGrid, values: np.ndarray) -> np.ndarray:
+    """Means of values [metallicity, log U, age, column] over the young age cells, by eight ages in each."""
+    edges = stars.AGE_EDGES_GYR[: stars.N_YOUNG + 1]
+    steps = (np.arange(8) + 0.5) / 8
+    return sum(_at_ages(grid, values, edges[:-1] + t * np.diff(edges)) for t in steps) / len(steps)
 
 
 def _at_ages(grid: sources.NebularGrid, values: np.ndarray, age_gyr: np.ndarray) -> np.ndarray:

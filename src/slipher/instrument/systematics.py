@@ -111,7 +111,7 @@ def _bspline(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 def broad_template(view: View, systematics: Systematics) -> Float[Array, "pixel"]:
-    """Broad H alpha and H beta (2.9:1) of unit equivalent-width amplitude, 1/A."""
+    """Broad H alpha and H beta (3:1) of unit equivalent-width amplitude, 1/A."""
     sigma = jnp.asarray(systematics.broad_sigma_kms)
     return 0.75 * line_profile(view.wave_aa, view.width_kms, jnp.asarray(6564.6), sigma) + 0.25 * line_profile(
         view.wave_aa, view.width_kms, jnp.asarray(4862.7), sigma

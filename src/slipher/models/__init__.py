@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
-from .fit import fit
+from .calibration import calibrate
+from .fitting import fit
+from .mocks import simulate
 from .recipe import read_recipe, run
 from .shipped import card, names
 
-__all__ = ["card", "fit", "names", "train"]
+__all__ = ["calibrate", "card", "fit", "names", "simulate", "train"]
 
 
 def train(recipe: str | Path, out: str | Path, *, resume: bool = True, progress=None) -> Path:  # noqa: ANN001

@@ -12,7 +12,6 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Float64
 
 from ..data.observation import Spectrum
-from ..data.resolution import matrix_rows
 from ..errors import Flag, InputError
 from ..instrument import spectrograph
 from ..networks import projection as proj
@@ -133,9 +132,8 @@ def _padded_wave(wave: np.ndarray) -> Float64[np.ndarray, "padded"]:
 
 
 def _bands(spectrum: Spectrum, n: int) -> Float32[np.ndarray, "offset padded"]:
-    """The resolution matrix by rows with increasing offsets, arm by arm (`slipher.physics.galaxy.apply_bands`)."""
-    parts = [matrix_rows(spectrum.resolution_matrix[:, a:b])[::-1] for a, b in spectrum.segments]
-    rows = np.concatenate(parts, axis=1)
+    """The resolution matrix as `spectrograph.view` takes it, padded."""
+    rows = spectrograph.resolution_bands(spectrum.resolution_matrix, spectrum.segments)
     return np.pad(rows, ((0, 0), (0, n - rows.shape[1]))).astype(np.float32)
 
 

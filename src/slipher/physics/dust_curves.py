@@ -56,7 +56,8 @@ def noll(
 
     Noll et al. (2009, A&A 507, 1793), equations 8 to 10: the tilt applies to the bump as well.
     """
-    return (calzetti(wave_aa) + bump * _bump_2175(wave_aa)) * (wave_aa / V_AA) ** slope
+    # exp and log are several times faster than a power of an array
+    return (calzetti(wave_aa) + bump * _bump_2175(wave_aa)) * jnp.exp(slope * jnp.log(wave_aa / V_AA))
 
 
 def kriek_conroy(wave_aa: Float[Array, "pixel"], slope: Float[ArrayLike, ""]) -> Float[Array, "pixel"]:
@@ -83,7 +84,7 @@ def _bump_2175(wave_aa: Float[Array, "pixel"]) -> Float[Array, "pixel"]:
 
 def power_law(wave_aa: Float[Array, "pixel"], slope: Float[ArrayLike, ""]) -> Float[Array, "pixel"]:
     """(lambda / 5500 A)^-slope: Charlot & Fall (2000, ApJ 539, 718), who take 0.7."""
-    return (wave_aa / V_AA) ** -slope
+    return jnp.exp(-slope * jnp.log(wave_aa / V_AA))
 
 
 # Extinction along lines of sight: the Milky Way and the Small Magellanic Cloud

@@ -18,7 +18,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ..grids.library import Library
+from ..grids.library import Library, dispersion_coordinate
 from . import dust, histories, kinematics
 from .interpolation import cubic_weights, lagrange_weights
 from .parameters import Parameter, TruncatedNormal, TruncatedStudent2, Uniform
@@ -136,7 +136,9 @@ def continuum(
     model: GalaxyModel, values: Values, parts: Ingredients, view: View, library: Library
 ) -> Float[Array, "pixel"]:
     """Stars and nebular continuum through dust at the view's pixels, Lsun/A per Msun formed."""
-    weights = lagrange_weights(values["sigma_star"], library.sigma_nodes_kms)
+    weights = lagrange_weights(
+        dispersion_coordinate(values["sigma_star"]), dispersion_coordinate(library.sigma_nodes_kms)
+    )
     old = _at_dispersion(weights, parts.old, view.old)
     young = _at_dispersion(weights, parts.young, view.young) + parts.nebular @ view.nebular.T
     dust_in_front = attenuation(model, values, view.wave_aa)
@@ -226,8 +228,8 @@ GALAXY = GalaxyModel(
         ),
         Parameter("log_f_burst", "dex", r"\log f_{\rm burst}", TruncatedNormal(-3.0, 1.0, -5.0, -0.05), "mass fraction of the burst"),
         Parameter("log_t_burst", "log(Gyr)", r"\log t_{\rm burst}", Uniform(-2.0, 0.5), "lookback time of the burst"),
-        Parameter("log_zstar", "log(Zsun)", r"\log Z_\star", Uniform(-2.0, 0.45), "stellar metallicity"),
-        Parameter("log_zgas", "log(Zsun)", r"\log Z_{\rm gas}", Uniform(-2.0, 0.45), "gas metallicity"),
+        Parameter("log_zstar", "log(Zsun)", r"\log Z_\star", Uniform(-2.0, 0.4), "stellar metallicity"),
+        Parameter("log_zgas", "log(Zsun)", r"\log Z_{\rm gas}", Uniform(-2.0, 0.4), "gas metallicity"),
         Parameter("log_u", "dex", r"\log U", Uniform(-4.0, -1.0), "ionisation parameter"),
         Parameter("a_v", "mag", r"A_V", TruncatedNormal(0.3, 1.0, 0.0, 4.0), "diffuse attenuation at 5500 A"),
         Parameter("tau_bc", "", r"\tau_{\rm bc}", TruncatedNormal(0.5, 1.0, 0.0, 4.0), "birth clouds' optical depth at 5500 A"),
