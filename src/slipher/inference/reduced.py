@@ -30,9 +30,9 @@ from ..units import C_KMS
 from .covariance import Whitening
 from .likelihood import VELOCITY_STEP_KMS, Linear, fit_amplitude, group_index, line_share
 
-N_CONTINUUM, N_NODES, N_LINES = 64, 128, 96
+N_CONTINUUM, N_NODES, N_LINES = 56, 112, 88
 LEAST_SIGMA = 0.003
-GAS_NODES_KMS = chebyshev_dispersions(15.0, 455.0, 10)
+GAS_NODES_KMS = chebyshev_dispersions(15.0, 455.0, 14)
 
 
 class Reduced(eqx.Module):

@@ -18,6 +18,7 @@ from pathlib import Path
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ..errors import InputError
 from ..files import write_atomically
@@ -25,8 +26,11 @@ from ..grids.library import Library, load_library
 from ..instrument.systematics import Systematics
 from ..networks import posterior_flow, projection, train, weights
 from ..physics.galaxy import MODELS, GalaxyModel
-from . import training_set
+from . import novelty, training_set
 from .training_set import LSF_ANCHORS_AA, Population
+
+
+N_NOVELTY_CHUNKS = 6
 
 
 @dataclass(frozen=True)
@@ -144,11 +148,20 @@ def run(recipe: Recipe, out: Path, *, resume: bool = True, progress: Callable | 
         _network(recipe, basis.mean.shape[0]), simulate, recipe.schedule, Path(out), {"recipe": recipe.text},
         resume=resume, progress=progress,
     )  # fmt: skip
-    pack(TrainedGalaxy(basis, network), recipe, history, Path(out), time.time() - began)
+    pack(TrainedGalaxy(basis, network), recipe, history, Path(out), time.time() - began, novelty_of(simulate, recipe))
     return Path(out)
 
 
-def pack(model: TrainedGalaxy, recipe: Recipe, history: list[dict], out: Path, seconds: float) -> None:
+def novelty_of(simulate: Callable, recipe: Recipe) -> dict:
+    """Statistics of fresh simulations that `slipher.models.novelty` compares spectra with."""
+    chunks = [simulate(recipe.schedule.seed + 2_000_003, i, recipe.schedule.chunk_size) for i in range(N_NOVELTY_CHUNKS)]
+    chi2, log_weight = (np.concatenate([np.asarray(getattr(c, name)) for c in chunks]) for name in ("chi2", "log_weight"))
+    return novelty.statistics(chi2, log_weight)
+
+
+def pack(
+    model: TrainedGalaxy, recipe: Recipe, history: list[dict], out: Path, seconds: float, novelty_statistics: dict
+) -> None:
     """Write weights and card."""
     with write_atomically(out / "weights.safetensors") as temporary:
         checksum = weights.save_arrays(model, temporary)
@@ -165,6 +178,7 @@ def pack(model: TrainedGalaxy, recipe: Recipe, history: list[dict], out: Path, s
         "steps": schedule.total_steps,
         "training_seconds": round(seconds),
         "validation_loss_nats": history[-1]["validation"] if history else None,
+        "novelty": novelty_statistics,
         "sha256": checksum,
     }
     with write_atomically(out / "card.json") as temporary:

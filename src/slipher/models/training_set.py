@@ -47,6 +47,7 @@ class Simulated(NamedTuple):
     redshift: Float[Array, "galaxy"]
     sn: Float[Array, "galaxy"]
     chi2: Float[Array, "galaxy"]
+    log_weight: Float[Array, "galaxy"]
 
 
 class Setting(NamedTuple):
@@ -131,7 +132,7 @@ def _chunk(
     projected = jax.lax.map(lambda galaxy: one(*galaxy), (seen.flux, seen.ivar), batch_size=32)
     features = jax.vmap(proj.features, (0, None, 0, None))(projected, projection, seen.redshift, setting.log_lsf)
     chi2 = projected.chi2 / projected.n_pixels
-    return Simulated(features, seen.u, -jnp.log10(projected.norm), seen.redshift, seen.sn, chi2)
+    return Simulated(features, seen.u, -jnp.log10(projected.norm), seen.redshift, seen.sn, chi2, projected.log_weight)
 
 
 def simulator(
