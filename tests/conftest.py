@@ -28,9 +28,6 @@ OUTDATED = (
     "tests/instrument/test_spectrograph.py::test_a_gaussian_matrix_does_what_a_gaussian",
     "tests/laws/test_model_laws.py::test_simple_populations_shine_at_every_wavelength",
     "tests/physics/test_galaxy.py::test_continuum_against_float64",
-    "tests/physics/test_histories.py::",
-    "tests/reference/",
-    "tests/test_layers.py::",
 )
 SLOW_FITS = ("tests/test_readme.py::", "tests/test_face.py::", "tests/test_cli.py::test_a_real", "tests/test_cli.py::test_real")
 
