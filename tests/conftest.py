@@ -18,9 +18,10 @@ def shared_data() -> Path:
     return SHARED
 
 
-# Tests that state facts of an earlier table (seven metallicities, matrix on stars) or run a whole refined fit, which still
-# compiles for minutes. They are owed an update and are listed here, by name, until they have it.
-OUTDATED = (
+# Known failures, by name, not yet looked into one by one. Those of stars and nebulae break on shapes: the table lost its seventh
+# metallicity. Those of the spectrograph and of the float64 twin fail since the dispersion nodes and the clipping of widths changed;
+# whether tests or code are wrong is open. Whole fits, which compile for minutes, are skipped.
+UNRESOLVED = (
     "tests/grids/test_nebulae.py::",
     "tests/grids/test_stars.py::",
     "tests/instrument/test_spectrograph.py::test_a_view_is_the_library_convolved_pixel_by_pixel",
@@ -33,9 +34,9 @@ SLOW_FITS = ("tests/test_readme.py::", "tests/test_face.py::", "tests/test_cli.p
 
 
 def pytest_collection_modifyitems(items):
-    """Mark what is listed above; `make test-all` runs the slow fits."""
+    """Mark what is listed above."""
     for item in items:
-        if item.nodeid.startswith(OUTDATED):
-            item.add_marker(pytest.mark.xfail(reason="written for an earlier library table", strict=False))
+        if item.nodeid.startswith(UNRESOLVED):
+            item.add_marker(pytest.mark.xfail(reason="fails since the library tables changed; cause not established", strict=False))
         if item.nodeid.startswith(SLOW_FITS):
             item.add_marker(pytest.mark.skip(reason="a whole refined fit compiles for minutes"))

@@ -2,7 +2,8 @@
 
     recipe --learn--> projection --simulate, train--> network --pack--> weights.safetensors + card.json
 
-The same recipe, seed and package version give the same weights. A run lives in a folder of its own and resumes where it was.
+The same recipe, seed and package version are meant to give the same weights, and a killed run to resume where it was: neither is
+tested yet.
 """
 
 import dataclasses
