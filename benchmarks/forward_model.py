@@ -43,7 +43,9 @@ def best_time(call: Callable[[], object], repeat: int) -> float:
 
 def at_one_dispersion(library: Library) -> Library:
     """The library with its stars at one dispersion, for spectra whose widths are not fitted."""
-    weights = galaxy.lagrange_weights(jnp.float32(FIXED_KMS), library.sigma_nodes_kms)
+    weights = galaxy.lagrange_weights(
+        galaxy.dispersion_coordinate(jnp.float32(FIXED_KMS)), galaxy.dispersion_coordinate(library.sigma_nodes_kms)
+    )
     mixed = (jnp.einsum("n,npk->pk", weights, table)[None] for table in (library.old, library.young))
     return eqx.tree_at(lambda x: (x.old, x.young, x.sigma_nodes_kms), library, (*mixed, jnp.zeros(1)))
 

@@ -83,7 +83,7 @@ def test_json_is_strict_and_has_the_promised_form(changes):
     posterior = make_posterior(**({"n_draws": 50} | changes))
     loaded = json.loads(json.dumps(posterior.to_json_dict(), allow_nan=False))
     head = ["id", "redshift", "model", "survey", "status", "samples", "ess", "khat", "chi2_per_pixel", "novelty"]
-    assert list(loaded) == [*head, "flags", "seconds", "parameters", "derived"]
+    assert list(loaded) == [*head, "flags", "seconds", "parameters", "derived", "provenance"]
     for kind in ("parameters", "derived"):
         assert all(list(value) == ["median", "p16", "p84", "unit"] for value in loaded[kind].values())
     assert list(loaded["parameters"]) == list(posterior.samples)

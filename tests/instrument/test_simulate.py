@@ -104,3 +104,13 @@ def test_recorded_flux_scatters_by_the_reported_noise_and_the_floor():
     np.testing.assert_allclose(np.var(drawn, axis=0), variance, rtol=0.15)
     np.testing.assert_allclose(np.mean(np.var(drawn, axis=0) / variance), 1.0, rtol=0.01)
     np.testing.assert_allclose(np.mean(drawn, axis=0), expected.flux, atol=5 * np.sqrt(variance.max() / 3000))
+
+
+def test_errors_of_a_fraction_are_normal_in_the_logarithm_and_told_of_the_recorded_flux():
+    bright = jnp.geomspace(1e-6, 1e-2, 20_000)
+    expected = simulate.Light(bright, bright, 0 * bright, jnp.zeros(1))
+    flux, sigma = simulate.record_fraction(jax.random.key(3), expected, jnp.float32(0.05))
+    scatter = np.log(np.asarray(flux / bright, float))
+    np.testing.assert_allclose([scatter.mean(), scatter.std()], [0.0, np.log(1.05)], atol=1.5e-3)
+    assert np.abs(scatter).max() < 6 * np.log(1.05)
+    np.testing.assert_allclose(sigma, 0.05 * flux, rtol=1e-6)

@@ -4,11 +4,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.interpolate import CubicSpline
+from scipy.optimize import minimize_scalar
 
 from slipher import data
 from slipher.errors import InputError
 from slipher.grids import stars
-from slipher.grids.library import library_sigma, load_library
+from slipher.grids.library import dispersion_coordinate, library_sigma, load_library
 from slipher.instrument import spectrograph, surveys
 from slipher.physics.galaxy import apply_bands, lagrange_weights, line_windows, spread_lines
 from slipher.units import C_KMS
@@ -30,6 +31,22 @@ def brute_force(spectra, wave_aa, sigma_kms):
     return spline(np.clip(at, LOG_WAVE[0], LOG_WAVE[-1])) @ kernel
 
 
+def nearest_metallicity(library, log_z):
+    """Index of the library's metallicity nearest to log Z/Zsun."""
+    return int(np.argmin(np.abs(np.asarray(library.log_z) - log_z)))
+
+
+def node_weights(library, sigma_star):
+    """Weights [node] of the library's dispersion nodes at a stellar dispersion."""
+    nodes = dispersion_coordinate(library.sigma_nodes_kms)
+    return np.asarray(lagrange_weights(dispersion_coordinate(jnp.float32(sigma_star)), nodes), float)
+
+
+def excess_variance(instrument, wave, redshift, sigma_star):
+    """What the library has to be broadened by, (km/s)^2: negative where it is wider than galaxy and instrument together."""
+    return sigma_star**2 + instrument.lsf(wave) ** 2 - library_sigma(wave / (1.0 + redshift)) ** 2
+
+
 def relative_error(library, survey, redshift, sigma_star):
     """Of old and young populations of solar and of 0.2 solar metallicity, where lines are wider than the library's."""
     instrument = surveys.survey(survey)
@@ -38,31 +55,34 @@ def relative_error(library, survey, redshift, sigma_star):
     rest = wave / (1.0 + redshift)
     picked = np.arange(40, len(wave) - 40, 11)
     picked = picked[(rest[picked] > 2480.0) & (rest[picked] < 10250.0)]
-    variance = sigma_star**2 + instrument.lsf(wave) ** 2 - library_sigma(rest) ** 2
-    weights = lagrange_weights(jnp.float32(sigma_star), library.sigma_nodes_kms)
+    variance = excess_variance(instrument, wave[picked], redshift, sigma_star)
+    weights = node_weights(library, sigma_star)
+    solar_and_poor = [nearest_metallicity(library, z) for z in (np.log10(0.2), 0.0)]
     errors = []
     for tables, seen, cells in (
-        (library.old, view.old, np.asarray(library.old_weights)[[2, 4]][:, [0, 12, 28]]),
-        (library.young, view.young, np.asarray(library.young_weights)[[2, 4]][:, [1, 8]]),
+        (library.old, view.old, np.asarray(library.old_weights, float)[solar_and_poor][:, [0, 12, 28]]),
+        (library.young, view.young, np.asarray(library.young_weights, float)[solar_and_poor][:, [1, 8]]),
     ):
         cells = cells.reshape(-1, cells.shape[-1])
         spectra = cells @ np.asarray(tables[0], float).T
-        truth = brute_force(spectra, rest[picked], np.sqrt(np.maximum(variance, 0.0))[picked])
-        ours = np.asarray(jnp.einsum("pnk,n,ck->cp", seen[picked], weights, jnp.asarray(cells)))
+        truth = brute_force(spectra, rest[picked], np.sqrt(np.maximum(variance, 0.0)))
+        ours = np.einsum("pnk,n,ck->cp", np.asarray(seen[picked], float), weights, cells, optimize=True)
         errors.append(np.abs(ours / truth - 1.0))
-    return np.concatenate(errors), variance[picked]
+    return np.concatenate(errors), variance
 
 
-@pytest.mark.parametrize("survey", ["sdss", "boss"])
+@pytest.mark.parametrize("survey", surveys.SURVEYS)
 @pytest.mark.parametrize("redshift", [0.02, 0.3])
-@pytest.mark.parametrize("sigma_star", [20.0, 60.0, 120.0, 300.0])
+@pytest.mark.parametrize("sigma_star", [20.0, 60.0, 120.0, 300.0, 450.0])
 def test_a_view_is_the_library_convolved_pixel_by_pixel(library, survey, redshift, sigma_star):
     """Within 0.5 % in 99 of 100 pixels. The rest are narrow features near where the spectrograph is as sharp as the
-    library: the excess variance, cut at zero, has a kink there, which no polynomial in the dispersion follows."""
+    library: the excess variance, cut at zero, has a kink there, which no polynomial in the dispersion follows. DESI is
+    sharper than the library at every pixel, so that at 60 km/s all its features are near the kink: within 1 %."""
     error, _ = relative_error(library, survey, redshift, sigma_star)
+    near_kink = sigma_star < 100.0
     assert np.median(error) < 1e-3
-    assert np.quantile(error, 0.99) < 5e-3
-    assert error.max() < 0.04
+    assert np.quantile(error, 0.99) < (1e-2 if survey == "desi" and near_kink else 5e-3)
+    assert error.max() < (0.04 if near_kink else 0.01)
 
 
 @pytest.mark.parametrize("survey", ["sdss", "boss"])
@@ -73,6 +93,28 @@ def test_where_the_spectrograph_is_blunter_than_the_library_every_pixel_is_right
         blunt = variance - sigma_star**2 > 15.0**2
         assert blunt.mean() > 0.3
         assert error[:, blunt].max() < 5e-3
+
+
+@pytest.mark.parametrize("redshift", [0.02, 0.1, 0.3])
+def test_stars_are_fitted_best_at_their_own_dispersion(library, redshift):
+    """Rounding the cut of the excess variance off broadens every star, by the more the rounder: no dispersion from 40 km/s
+    on may move by more than 2 km/s, where a noise-free spectrum of SDSS is fitted by the view."""
+    instrument = surveys.survey("sdss")
+    wave = instrument.wavelengths()
+    wave = wave[(wave > 3800.0 * (1.0 + redshift)) & (wave < 6800.0 * (1.0 + redshift))][::3]
+    rest, lsf = wave / (1.0 + redshift), instrument.lsf(wave)
+    cells = np.asarray(library.old_weights, float)[nearest_metallicity(library, 0.0), [0, 12, 28]]
+    old, _, _ = spectrograph.sample(library, rest, lsf)
+    at_nodes = np.einsum("pnk,ck->cpn", np.asarray(old, float), cells)
+    for sigma_star in (40.0, 60.0, 100.0, 200.0):
+        variance = excess_variance(instrument, wave, redshift, sigma_star)
+        truth = brute_force(cells @ np.asarray(library.old[0], float).T, rest, np.sqrt(np.maximum(variance, 0.0)))
+
+        def mismatch(sigma, truth=truth):
+            return np.mean((at_nodes @ node_weights(library, sigma) / truth - 1.0) ** 2)
+
+        fitted = minimize_scalar(mismatch, bounds=(0.3 * sigma_star, 2.0 * sigma_star), method="bounded").x
+        assert abs(fitted - sigma_star) < 2.0
 
 
 def test_wavelengths_of_the_grid_are_returned_as_they_are(library):
@@ -151,21 +193,50 @@ def test_real_desi_resolution_makes_the_line_that_the_data_layer_measures(shared
         np.testing.assert_allclose(width, observed.lsf_sigma_kms()[pixel], rtol=0.05)
 
 
+def gaussian_bands(wave_aa, sigma_aa, n_offset=11):
+    """Bands of a Gaussian line-spread function on evenly spaced pixels."""
+    offset = (np.arange(n_offset)[:, None] - n_offset // 2) * (wave_aa[1] - wave_aa[0])
+    rows = np.exp(-0.5 * (offset / sigma_aa) ** 2) * np.ones((1, len(wave_aa)))
+    return rows / rows.sum(0)
+
+
 def test_a_gaussian_matrix_does_what_a_gaussian_line_spread_function_does(library):
-    """Stars already wider than the library: both ways of telling the instrument's resolution agree."""
+    """To emission lines, wide enough for the pixels to sample them: the matrix once, and the Gaussian beside it not again."""
     wave = np.arange(5000.0, 5800.0, 0.8)
     sigma_aa = 0.9
-    offset = np.arange(-5, 6)[:, None]
-    rows = np.exp(-0.5 * (offset * 0.8 / sigma_aa) ** 2) * np.ones((1, len(wave)))
-    bands = rows / rows.sum(0)
-    by_matrix = spectrograph.view(wave, 0.1, library, resolution_matrix=bands)
-    by_sigma = spectrograph.view(wave, 0.1, library, lsf_kms=sigma_aa / wave * C_KMS)
-    weights = lagrange_weights(jnp.float32(180.0), library.sigma_nodes_kms)
-    old = library.old_weights[4, [0, 12, 28]]
-    one, two = (jnp.einsum("pnk,n,ck->cp", v.old, weights, old)[:, 20:-20] for v in (by_matrix, by_sigma))
-    np.testing.assert_allclose(one, two, rtol=4e-3)
+    lsf = sigma_aa / wave * C_KMS
+    by_matrix = spectrograph.view(wave, 0.1, library, lsf_kms=lsf, resolution_matrix=gaussian_bands(wave, sigma_aa))
+    by_sigma = spectrograph.view(wave, 0.1, library, lsf_kms=lsf)
     shapes = [spread_lines(v, line_windows(v, library.line_wave_aa, jnp.float32(150.0))) for v in (by_matrix, by_sigma)]
     np.testing.assert_allclose(shapes[0], shapes[1], atol=6e-3 * float(shapes[1].max()))
+
+
+def test_a_matrix_leaves_the_stars_to_its_gaussian_equivalent(library):
+    """Through the matrix itself the stars would get the instrument on top of the library's own width."""
+    wave = np.arange(5000.0, 5800.0, 0.8)
+    lsf = 0.9 / wave * C_KMS
+    by_matrix = spectrograph.view(wave, 0.1, library, lsf_kms=lsf, resolution_matrix=gaussian_bands(wave, 0.9))
+    by_sigma = spectrograph.view(wave, 0.1, library, lsf_kms=lsf)
+    for name in ("old", "young", "nebular"):
+        np.testing.assert_array_equal(getattr(by_matrix, name), getattr(by_sigma, name))
+
+
+def test_stars_through_a_real_desi_matrix_are_as_wide_as_through_its_gaussian_equivalent(shared_data, library):
+    """What the view's Gaussian costs: DESI's matrix applied to stars that are convolved at high resolution, in its blue arm."""
+    files = sorted((shared_data / "desi").glob("coadd*.fits"))
+    if not files:
+        pytest.skip(f"no DESI coadd in {shared_data / 'desi'}")
+    observed = next(s for s in data.read(files[0]) if s.resolution_matrix is not None)
+    start, stop = observed.segments[0]
+    bands = spectrograph.resolution_bands(observed.resolution_matrix[:, start:stop])
+    rest, lsf = observed.wave_aa[start:stop] / 1.1, np.asarray(observed.lsf_sigma_kms(), float)[start:stop]
+    cells = np.asarray(library.old_weights, float)[nearest_metallicity(library, 0.0), [0, 12, 28]]
+    stars_of = cells @ np.asarray(library.old[0], float).T
+    sharp = jnp.asarray(brute_force(stars_of, rest, np.full(len(rest), 80.0)), jnp.float32)
+    through = np.asarray([apply_bands(jnp.asarray(bands, jnp.float32), spectrum) for spectrum in sharp], float)
+    error = np.abs(through / brute_force(stars_of, rest, np.hypot(80.0, lsf)) - 1.0)[:, 20:-20]
+    assert np.median(error) < 2e-3
+    assert np.quantile(error, 0.99) < 5e-3
 
 
 def test_a_view_needs_a_line_spread_function(library):

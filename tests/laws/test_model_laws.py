@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from slipher.grids.library import load_library
+from slipher.grids.library import dispersion_coordinate, load_library
 from slipher.instrument import spectrograph, surveys
 from slipher.physics import cosmology, galaxy
 from slipher.physics.galaxy import MODELS
@@ -21,10 +21,14 @@ every_redshift = pytest.mark.parametrize("redshift", REDSHIFTS)
 
 
 @functools.cache
-def view(redshift):
+def boss_view(redshift, every=1):
     survey = surveys.survey("boss")
-    wave = survey.wavelengths()[::6]
+    wave = survey.wavelengths()[::every]
     return spectrograph.view(wave, redshift, load_library(), lsf_kms=survey.lsf(wave))
+
+
+def view(redshift):
+    return boss_view(redshift, every=6)
 
 
 @functools.cache
@@ -64,24 +68,19 @@ def test_light_is_finite_and_not_negative(name, redshift):
     assert (np.asarray(continuum) / in_v).min() > -0.005
 
 
-OVERSHOOT = pytest.mark.xfail(
-    reason="BC03's ultraviolet upturn at 5 solar bends the cubic between 1 and 2.5 solar below zero", strict=False
-)
-
-
-@pytest.mark.parametrize(
-    "log_z", [-2.0, -1.2, -0.2, *(pytest.param(z, marks=OVERSHOOT) for z in (0.1, 0.2, 0.3)), 0.39]
-)
+@pytest.mark.parametrize("log_z", [-2.0, -1.2, -0.2, 0.1, 0.2, 0.3, 0.39])
 def test_simple_populations_shine_at_every_wavelength(log_z):
-    """Each age cell alone, dust-free, 2450-10400 A; in units of its own V light."""
+    """Each age cell alone, dust-free, 2450-10400 A; between the metallicities too, where a cubic could overshoot below zero."""
     library = load_library()
     rest = spectrograph.view(np.geomspace(2450.0, 10400.0, 900), 0.0, library, lsf_kms=70.0)
-    nodes = galaxy.lagrange_weights(jnp.float32(120.0), library.sigma_nodes_kms)
+    nodes = galaxy.lagrange_weights(
+        dispersion_coordinate(jnp.float32(120.0)), dispersion_coordinate(library.sigma_nodes_kms)
+    )
     z = galaxy.cubic_weights(jnp.float32(log_z), library.log_z)
     young = jnp.einsum("z,zck,n,pnk->cp", z, library.young_weights, nodes, rest.young)
     old = jnp.einsum("z,zck,n,pnk->cp", z, library.old_weights, nodes, rest.old)
-    light = jnp.concatenate([young, old]) / (z @ library.light_v)[:, None]
-    assert light.min() > -1e-4
+    light = jnp.concatenate([young, old])
+    assert light.min() > 0.0
 
 
 @functools.cache
@@ -127,8 +126,10 @@ def test_light_is_linear_in_the_ingredients(name):
 
 @every_model
 def test_stellar_dispersion_keeps_the_flux(name):
-    model, library, seen = MODELS[name], load_library(), view(0.15)
+    """Every pixel is summed: a sum over fewer misses narrow lines at 20 km/s by parts in a thousand, whatever the model does."""
+    model, library = MODELS[name], load_library()
     parts, _ = render(name, 0.15)
+    seen = boss_view(0.15)
     clear = {**draws(name)[1], "a_v": 0.0, "tau_bc": 0.0}
     first = jax.tree.map(lambda x: x[0], parts)
 
@@ -137,10 +138,10 @@ def test_stellar_dispersion_keeps_the_flux(name):
         light = galaxy.continuum(model, {**values, "sigma_star": jnp.float32(sigma)}, first, seen, library)
         return np.sum(np.asarray(light * seen.wave_aa * seen.width_kms, float))
 
-    np.testing.assert_allclose([flux(60.0), flux(200.0), flux(440.0)], flux(20.0), rtol=2e-3)
+    np.testing.assert_allclose([flux(60.0), flux(200.0), flux(440.0)], flux(20.0), rtol=5e-5)
 
 
-@pytest.mark.parametrize("survey", surveys.SURVEYS)
+@pytest.mark.parametrize("survey", [name for name, made in surveys.SURVEYS.items() if made.n_samples is None])
 @pytest.mark.parametrize("sigma", [20.0, 120.0, 450.0])
 @every_redshift
 def test_lines_keep_their_flux_within_the_view(survey, sigma, redshift):

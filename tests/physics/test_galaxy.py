@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from slipher.grids.library import load_library
+from slipher.grids.library import dispersion_coordinate, load_library
 from slipher.instrument import spectrograph
 from slipher.physics import galaxy
 from slipher.physics.interpolation import cubic_weights, lagrange_weights
@@ -71,7 +71,8 @@ def test_hydrogen_lines_follow_the_stars_and_metal_lines_the_gas(library):
 
 
 def test_continuum_against_float64(values, parts, view, library):
-    weights = as64(lagrange_weights(values["sigma_star"], library.sigma_nodes_kms))
+    nodes = dispersion_coordinate(library.sigma_nodes_kms)
+    weights = as64(lagrange_weights(dispersion_coordinate(values["sigma_star"]), nodes))
     old = np.einsum("pnk,n,k->p", as64(view.old), weights, as64(parts.old))
     young = np.einsum("pnk,n,k->p", as64(view.young), weights, as64(parts.young))
     through = galaxy.attenuation(galaxy.GALAXY, values, view.wave_aa)

@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from slipher import __version__
-from slipher.cli import terminal
+from slipher.cli import compiled, terminal
 from slipher.cli.targets import answers, attempt, read_targets
 from slipher.data import write_spectrum
 from slipher.data.bundled import bundled_spectrum
@@ -95,6 +95,7 @@ def fit(
     """
     from slipher import models
 
+    compiled.keep()
     _one_file(files, {"--redshift": redshift, "--ebv": ebv})
     models.card(model)  # a model that does not exist is one mistake, not a failure of every galaxy
     declared = {"survey": survey, "resolving_power": resolving_power}
@@ -123,6 +124,7 @@ def demo(out: Out = Path(), model: Model = "galaxy", samples: Samples = 1000, se
     from slipher import models
     from slipher.report.figure import save_figure
 
+    compiled.keep()
     path = _made(out) / DEMO_FIGURE
     typer.echo(DEMO)
     with terminal.waiting("fitting NGC 3073"):
@@ -149,6 +151,7 @@ def simulate(
     from slipher.files import write_atomically
     from slipher.report.folder import distinct_names
 
+    compiled.keep()
     folder = _made(out)
     with terminal.waiting(f"simulating {n} galaxies"):
         mocks = models.simulate(n, model=model, survey=survey, seed=seed, redshift=redshift, median_sn=median_sn)
@@ -189,6 +192,7 @@ def calibrate(
     """Test a model's posteriors on fresh mocks: ranks, TARP and coverage."""
     from slipher import models
 
+    compiled.keep()
     with terminal.waiting(f"fitting {mocks} mocks"):
         report = models.calibrate(model, mocks=mocks, seed=seed, refine=refine)
     terminal.print_document(report, indent=None if as_json else 2)

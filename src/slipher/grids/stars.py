@@ -17,7 +17,7 @@ AGE_EDGES_GYR = np.concatenate([[0.0], 10 ** (np.arange(0, 42) * 0.1 - 3.0)])  #
 AGE_EDGES_GYR = np.append(AGE_EDGES_GYR, 14.0)
 N_YOUNG = 11  # cells younger than 10 Myr
 RANK_OLD, RANK_YOUNG = 64, 24
-# The grid's last metallicity, 5 Zsun, is left out: its old stars have an ultraviolet upturn (9 times solar at 2500 A) that smooth
+# The grid's last metallicity, 5 Zsun, is left out: its old stars have an ultraviolet upturn (30 times solar at 2500 A) that smooth
 # interpolation would carry down to 1 - 2.5 Zsun, where most massive galaxies are.
 N_METALLICITY = 6
 LIGHT_WINDOW_AA = (5300.0, 5900.0)  # where simple populations are normalised before they are factored: around V

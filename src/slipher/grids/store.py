@@ -7,10 +7,11 @@ import json
 from pathlib import Path
 
 import numpy as np
-from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from ..errors import ModelFileError
+from ..files import write_atomically
 
 FOLDER = Path(__file__).parent
 
@@ -19,7 +20,9 @@ def save_table(name: str, arrays: dict[str, np.ndarray], facts: dict) -> Path:
     """Write the arrays (made contiguous) and the facts (JSON) as `name`.safetensors; returns the path."""
     path = FOLDER / f"{name}.safetensors"
     metadata = {"facts": json.dumps(facts, sort_keys=True)}
-    save_file({key: np.ascontiguousarray(value) for key, value in arrays.items()}, path, metadata=metadata)
+    content = save({key: np.array(value, order="C") for key, value in arrays.items()}, metadata=metadata)
+    with write_atomically(path) as temporary:
+        temporary.write_bytes(content)
     return path
 
 
@@ -29,7 +32,7 @@ def load_table(name: str) -> tuple[dict[str, np.ndarray], dict]:
     Raises
     ------
     ModelFileError
-        If the table is not in the package.
+        If the table is not in the package, or cannot be read.
     """
     path = FOLDER / f"{name}.safetensors"
     if not path.is_file():
@@ -38,7 +41,12 @@ def load_table(name: str) -> tuple[dict[str, np.ndarray], dict]:
             expected="the tables that ship with slipher",
             mend="Reinstall slipher, or build the table: pip install 'slipher[build]', then python -m slipher.grids",
         )
-    with safe_open(path, framework="numpy") as file:
-        arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-        facts = json.loads(file.metadata()["facts"])
+    try:
+        with safe_open(path, framework="numpy") as file:
+            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+            facts = json.loads(file.metadata()["facts"])
+    except (OSError, SafetensorError) as error:
+        raise ModelFileError(
+            f"the table {path} cannot be read ({error})", expected="a safetensors file", mend="Reinstall slipher."
+        ) from error
     return arrays, facts

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..instrument import simulate, systematics as sys_
+from ..instrument import simulate
+from ..instrument import systematics as sys_
 from ..instrument.systematics import Systematics
 from ..physics.galaxy import View
 
@@ -34,14 +35,21 @@ class Whitening(NamedTuple):
         y = x - self.vectors @ (self.shrink[wide] * (self.vectors.T @ x))
         return y * self.inverse_sigma[wide]
 
+    def inner(self, x: Float[Array, "pixel column"]) -> Float[Array, "column column"]:
+        """x' C^-1 x of columns that are divided by each pixel's sigma already."""
+        across = self.vectors.T @ x
+        return x.T @ x - (across * self._explained[:, None]).T @ across
+
+    @property
+    def _explained(self) -> Float[Array, "template"]:
+        """s^2 / (1 + s^2): the share of each direction that the templates explain."""
+        return 1.0 - (1.0 - self.shrink) ** 2
 
     def explained(self, x: Float[Array, "pixel"]) -> Float[Array, "pixel"]:
         """The part of a residual that the templates explain: T T' C^-1 x."""
         y = self.vectors.T @ (x * self.inverse_sigma)
-        # 1 - (1 - shrink)^2 = s^2 / (1 + s^2), the posterior mean's factor.
-        weight = 1.0 - (1.0 - self.shrink) ** 2
         back = jnp.where(self.inverse_sigma > 0, 1.0 / jnp.where(self.inverse_sigma > 0, self.inverse_sigma, 1.0), 0.0)
-        return back * (self.vectors @ (weight * y))
+        return back * (self.vectors @ (self._explained * y))
 
 
 def whitening(ivar: Float[Array, "pixel"], floor: Float[Array, "pixel"], templates: Float[Array, "pixel template"]) -> Whitening:
@@ -61,7 +69,11 @@ def whitening(ivar: Float[Array, "pixel"], floor: Float[Array, "pixel"], templat
 
 
 def templates(
-    systematics: Systematics, view: View, continuum: Float[Array, "pixel"], lines: Float[Array, "pixel"], covered: Float[Array, "pixel"]
+    systematics: Systematics,
+    view: View,
+    continuum: Float[Array, "pixel"],
+    lines: Float[Array, "pixel"],
+    covered: Float[Array, "pixel"],
 ) -> Float[Array, "pixel template"]:
     """Everything linear that does not depend on the parameters, about a reference spectrum, in units of its sd.
 

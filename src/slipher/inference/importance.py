@@ -85,9 +85,7 @@ def fit_generalised_pareto(excess: Float[np.ndarray, "tail"]) -> tuple[float, fl
     return (n * k + 5.0) / (n + 10.0), -k / theta_mean
 
 
-def generalised_pareto_quantile(
-    probability: Float[np.ndarray, "tail"], k: float, scale: float
-) -> Float[np.ndarray, "tail"]:
+def generalised_pareto_quantile(probability: Float[np.ndarray, "tail"], k: float, scale: float) -> Float[np.ndarray, "tail"]:
     """Quantiles of the generalised Pareto distribution with threshold 0; exponential where k = 0."""
     survival = -np.log1p(-probability)
     return scale * (survival if abs(k) < 1e-12 else np.expm1(k * survival) / k)

@@ -11,8 +11,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-Whitened = Callable[[Float[Array, "parameter"]], Float[Array, "residual"]]
-LogDensity = Callable[[Float[Array, "parameter"]], Float[Array, ""]]
+U_LIMIT = 4.5  # beyond it the transforms are flat
+
+
+class Expansion(NamedTuple):
+    """A log density at a point, its gradient and its Gauss-Newton precision (positive definite), exact or nearly so."""
+
+    value: Float[Array, ""]
+    gradient: Float[Array, "parameter"]
+    precision: Float[Array, "parameter parameter"]
 
 
 class Peak(NamedTuple):
@@ -23,42 +30,30 @@ class Peak(NamedTuple):
     precision: Float[Array, "parameter parameter"]
 
 
-def climb(u: Float[Array, "parameter"], log_density: LogDensity, model: Whitened, n_step: int) -> Peak:
-    """Climb from one point.
+def climb(u: Float[Array, "parameter"], expand: Callable[[Array], Expansion], n_step: int) -> Peak:
+    """Climb from one point; a step that lowers the density is refused and the damping raised.
 
     Parameters
     ----------
-    model
-        u -> the model in the metric of the likelihood, its amplitude and noise covariance held at their current values inside
-        (`refine.whitened_model`); only its derivative is used.
+    expand
+        The density about a point.
     n_step
-        Steps tried; a step that lowers the density is refused and the damping raised.
+        Steps tried.
     """
 
-    def precision_at(u: Array) -> Array:
-        jacobian = jax.jacfwd(model)(u)
-        return jacobian.T @ jacobian + jnp.eye(u.shape[0])
-
     def body(_: Array, carry: tuple) -> tuple:
-        u, value, gradient, precision, damping = carry
-        damped = precision + damping * jnp.diag(jnp.diagonal(precision))
-        step = jnp.linalg.solve(damped, gradient)
-        # No step of more than one prior standard deviation in any direction: the far wings of the transforms are flat.
-        step = step * jnp.minimum(1.0, 1.0 / jnp.max(jnp.abs(step)))
-        trial = jnp.clip(u + step, -4.5, 4.5)
-        trial_value, trial_gradient = jax.value_and_grad(log_density)(trial)
-        better = trial_value > value
-        u = jnp.where(better, trial, u)
-        new_precision = precision_at(u)
-        return (
-            u,
-            jnp.where(better, trial_value, value),
-            jnp.where(better, trial_gradient, gradient),
-            jnp.where(better, new_precision, precision),
-            jnp.clip(jnp.where(better, damping / 4.0, damping * 5.0), 1e-4, 1e4),
-        )
+        u, at, damping = carry
+        damped = at.precision + damping * jnp.diag(jnp.diagonal(at.precision))
+        step = jnp.linalg.solve(damped, at.gradient)
+        # No step of more than one prior standard deviation in any direction.
+        step = step * jnp.minimum(1.0, 1.0 / jnp.maximum(jnp.max(jnp.abs(step)), 1e-6))
+        trial = jnp.clip(u + step, -U_LIMIT, U_LIMIT)
+        there = expand(trial)
+        better = there.value > at.value
+        kept = jax.tree.map(lambda new, old: jnp.where(better, new, old), (trial, there), (u, at))
+        return *kept, jnp.clip(jnp.where(better, damping / 4.0, damping * 5.0), 1e-4, 1e4)
 
-    value, gradient = jax.value_and_grad(log_density)(u)
-    first = (u, value, gradient, precision_at(u), jnp.asarray(0.1))
-    u, value, _, precision, _ = jax.lax.fori_loop(0, n_step, body, first)
-    return Peak(u, value, precision)
+    # The first step is no step: it only evaluates the start, so that `expand` is compiled once.
+    nowhere = Expansion(jnp.asarray(-jnp.inf), jnp.zeros_like(u), jnp.eye(len(u)))
+    u, at, _ = jax.lax.fori_loop(0, n_step + 1, body, (u, nowhere, jnp.asarray(0.4)))
+    return Peak(u, at.value, at.precision)

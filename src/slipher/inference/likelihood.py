@@ -4,9 +4,10 @@
 
 C holds photons, floor and the templates of `covariance.py`; the columns of `design` are the line groups' scatter about Cloudy and a
 velocity offset of the gas, which depend on the parameters u. The amplitude A is the mass: Gaussian given u, with a prior flat in log A
-over its narrow width. Vectors here are whitened by C already, on all pixels (`linear_at_pixels`) or reduced (`reduced.py`).
+over its narrow width. One marginalisation serves all pixels (`exact.py`) and the reduced model (`reduced.py`).
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -16,7 +17,7 @@ from jaxtyping import Array, Float, Int
 
 from ..grids.library import Library
 from ..instrument import simulate
-from ..instrument.systematics import Systematics, group_amplitudes, group_matrix
+from ..instrument.systematics import Systematics, group_amplitudes, group_matrix, groups_of
 from ..physics import galaxy, parameters
 from ..physics.galaxy import GalaxyModel, View
 from ..units import C_KMS
@@ -26,42 +27,62 @@ VELOCITY_STEP_KMS = 15.0
 
 
 class Linear(NamedTuple):
-    """The model and the design matrix at one point, per unit amplitude, whitened."""
+    """The model and the design matrix at one point, per unit amplitude, in a metric where errors are independent."""
 
     model: Float[Array, "component"]
     design: Float[Array, "component column"]
 
 
 class Fit(NamedTuple):
-    """Log marginal likelihood; the amplitude's Gaussian; residual and design at its mean."""
+    """What marginalising leaves: the amplitude's Gaussian, and that of the design's coefficients (units of their sd) given it.
+
+    Their mean is `lines_mean` at the mean amplitude and changes by `lines_slope` per unit of it; `lines_factor` is the lower Cholesky
+    factor of their precision.
+    """
 
     log_likelihood: Float[Array, ""]
+    chi2: Float[Array, ""]
     amplitude: Float[Array, ""]
     amplitude_sd: Float[Array, ""]
-    residual: Float[Array, "component"]
-    design: Float[Array, "component column"]
-    chi2: Float[Array, ""]
+    lines_mean: Float[Array, "column"]
+    lines_slope: Float[Array, "column"]
+    lines_factor: Float[Array, "column column"]
 
 
-def fit_amplitude(parts: Linear, data: Float[Array, "component"]) -> Fit:
-    """Marginalise amplitude and line strengths of whitened data.
+Inner = Callable[[Float[Array, "component column"]], Float[Array, "column column"]]
+
+
+def plain(columns: Float[Array, "component column"]) -> Float[Array, "column column"]:
+    """Inner products of whitened columns."""
+    return columns.T @ columns
+
+
+def fit_amplitude(parts: Linear, data: Float[Array, "component"], inner: Inner = plain) -> Fit:
+    """Marginalise amplitude and line strengths.
+
+    Parameters
+    ----------
+    inner
+        Inner products X' C^-1 X of columns; `plain` where they are whitened, `Whitening.inner` where they are only over sigma.
 
     Residuals are formed before squares are taken: with a total S/N of thousands, differences of squares would be lost in float32.
     The design scales with a least-squares amplitude, which differs from A by less than its error.
     """
     a0 = jnp.maximum(parts.model @ data / (parts.model @ parts.model), 1e-30)
     design, model = a0 * parts.design, a0 * parts.model
-    factor = jnp.linalg.cholesky(jnp.eye(design.shape[1]) + design.T @ design)
-    inverse_model = model - design @ jax.scipy.linalg.cho_solve((factor, True), design.T @ model)
-    precision = model @ inverse_model
-    ratio = jnp.maximum(1.0 + inverse_model @ (data - model) / precision, 1e-3)
-    residual = data - ratio * model
-    absorbed = jax.scipy.linalg.solve_triangular(factor, design.T @ residual, lower=True)
-    chi2 = jnp.sum(residual**2) - jnp.sum(absorbed**2)
-    log_det = jnp.sum(jnp.log(jnp.diagonal(factor)))
+    n = design.shape[1]
+    gram = inner(jnp.concatenate([design, model[:, None], (data - model)[:, None]], 1))
+    factor = jnp.linalg.cholesky(jnp.eye(n) + gram[:n, :n])
+    absorbed = jax.scipy.linalg.solve_triangular(factor, gram[:n, n:], lower=True)
+    left = gram[n:, n:] - absorbed.T @ absorbed  # of model and residual, once lines have followed
+    precision, cross = left[0, 0], left[0, 1]
+    ratio = jnp.maximum(1.0 + cross / precision, 1e-3)
+    change = ratio - 1.0
+    chi2 = left[1, 1] - 2.0 * change * cross + change**2 * precision
     log_amplitude = -0.5 * jnp.log(precision) - jnp.log(ratio) + 0.5 * np.log(2 * np.pi)
-    log_likelihood = -0.5 * chi2 - log_det + log_amplitude
-    return Fit(log_likelihood, a0 * ratio, a0 / jnp.sqrt(precision), residual, design, chi2)
+    log_likelihood = -0.5 * chi2 - jnp.sum(jnp.log(jnp.diagonal(factor))) + log_amplitude
+    slope, mean = jax.scipy.linalg.solve_triangular(factor.T, absorbed, lower=False).T
+    return Fit(log_likelihood, chi2, a0 * ratio, a0 / jnp.sqrt(precision), mean - change * slope, -slope / a0, factor)
 
 
 def group_index(library: Library) -> Int[np.ndarray, "line"]:
@@ -88,15 +109,6 @@ class Light(NamedTuple):
     share: Float[Array, "group"]
 
 
-def continuum_at_pixels(
-    u: Float[Array, "parameter"], model: GalaxyModel, view: View, t_universe_gyr: Array, library: Library
-) -> Float[Array, "pixel"]:
-    """Stars and nebular continuum of a galaxy of parameters u."""
-    values = model.complete(parameters.from_normal(model.parameters[:-1], u))
-    parts = galaxy.ingredients(model, values, t_universe_gyr, library)
-    return galaxy.continuum(model, values, parts, view, library)
-
-
 def light_at_pixels(
     u: Float[Array, "parameter"], model: GalaxyModel, view: View, t_universe_gyr: Array, library: Library,
     systematics: Systematics,
@@ -106,35 +118,25 @@ def light_at_pixels(
     parts = galaxy.ingredients(model, values, t_universe_gyr, library)
     continuum = galaxy.continuum(model, values, parts, view, library)
     luminosity = galaxy.line_luminosities(model, values, parts, library)
-    members = jnp.asarray(group_matrix(library))
+    members = jnp.asarray(group_index(library))
 
-    def spread(velocity_kms: float, weights: Float[Array, "line"]) -> Float[Array, "pixel"]:
+    def windows(velocity_kms: float) -> Float[Array, "line window"]:
         centres = library.line_wave_aa * (1.0 + velocity_kms / C_KMS)
-        windows = galaxy.line_windows(view, centres, values["sigma_gas"])
-        return galaxy.spread_lines(view, weights[:, None] * windows)
+        return luminosity[:, None] * galaxy.line_windows(view, centres, values["sigma_gas"])
 
-    moved = spread(VELOCITY_STEP_KMS, luminosity) - spread(-VELOCITY_STEP_KMS, luminosity)
+    moved = windows(VELOCITY_STEP_KMS) - windows(-VELOCITY_STEP_KMS)
     level = simulate.v_band_light(view.wave_aa, continuum, jnp.ones_like(continuum))
     return Light(
         continuum=continuum,
-        groups=jax.vmap(lambda member: spread(0.0, member * luminosity))(members),
-        shift=systematics.velocity_kms * moved / (2 * VELOCITY_STEP_KMS),
+        groups=galaxy.spread_groups(view, windows(0.0), members, len(groups_of(library))),
+        shift=systematics.velocity_kms / (2 * VELOCITY_STEP_KMS) * galaxy.spread_lines(view, moved),
         luminosity=luminosity,
         share=line_share(luminosity, level, library, systematics),
     )
 
 
 def linear_at_pixels(light: Light, white: Whitening) -> Linear:
-    """Model and design at all pixels, whitened."""
+    """Model and design at all pixels, over each pixel's sigma (`Whitening.inner` knows the rest of the covariance)."""
     columns = jnp.concatenate([light.groups * light.share[:, None], light.shift[None]]).T
-    return Linear(white.apply(light.continuum + jnp.sum(light.groups, 0)), white.apply(columns))
-
-
-def log_posterior_at_pixels(
-    u: Float[Array, "parameter"], model: GalaxyModel, view: View, white: Whitening, whitened_data: Float[Array, "pixel"],
-    t_universe_gyr: Array, library: Library, systematics: Systematics,
-) -> Float[Array, ""]:  # fmt: skip
-    """log p(data | u) + log N(u; 0, 1) from every pixel, up to the same constant as the reduced one."""
-    light = light_at_pixels(u, model, view, t_universe_gyr, library, systematics)
-    fit = fit_amplitude(linear_at_pixels(light, white), whitened_data)
-    return fit.log_likelihood - 0.5 * jnp.sum(u**2)
+    scale = white.inverse_sigma
+    return Linear(scale * (light.continuum + jnp.sum(light.groups, 0)), scale[:, None] * columns)

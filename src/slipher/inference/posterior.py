@@ -109,6 +109,7 @@ class Posterior:
             "seconds": _number(self.seconds),
             "parameters": self._quantities(self.samples),
             "derived": self._quantities(self.derived),
+            "provenance": self.provenance,
         }
 
     def predict(self) -> Prediction:
@@ -155,9 +156,7 @@ class Posterior:
         tree = self.to_tree()
         if not hasattr(arviz, "InferenceData"):
             return tree
-        return arviz.InferenceData(
-            attrs=tree.attrs, **{name: node.to_dataset() for name, node in tree.children.items()}
-        )
+        return arviz.InferenceData(attrs=tree.attrs, **{name: node.to_dataset() for name, node in tree.children.items()})
 
     def to_tree(self) -> "xarray.DataTree":
         """The posterior as xarray's tree of datasets, as in the file of `save`."""
@@ -187,8 +186,7 @@ class Posterior:
 
     def _quantities(self, quantities: dict[str, Float[np.ndarray, "draw"]]) -> dict[str, dict]:
         return {
-            name: {key: _number(value) for key, value in percentiles(draws).items()}
-            | {"unit": self.units.get(name, "")}
+            name: {key: _number(value) for key, value in percentiles(draws).items()} | {"unit": self.units.get(name, "")}
             for name, draws in quantities.items()
         }
 

@@ -90,9 +90,7 @@ def _diagnostics(attributes: dict) -> Diagnostics:
     return Diagnostics(**{name: convert.get(name, float)(attributes[name]) for name in names})
 
 
-def _draws(
-    quantities: dict[str, Float[np.ndarray, "draw"]], units: dict[str, str], labels: dict[str, str]
-) -> xr.Dataset:
+def _draws(quantities: dict[str, Float[np.ndarray, "draw"]], units: dict[str, str], labels: dict[str, str]) -> xr.Dataset:
     """Variables [chain, draw] with their unit and label as attributes."""
     variables = {
         name: (("chain", "draw"), draws[None], {"units": units.get(name, ""), "label": labels.get(name, name)})

@@ -95,3 +95,12 @@ def record(
     """Expected light with photon and floor noise; `sigma` is the noise the instrument will report."""
     variance = sigma**2 + floor_variance(systematics, wave_aa, expected.continuum, expected.lines)
     return expected.flux + jnp.sqrt(variance) * jax.random.normal(key, sigma.shape)
+
+
+def record_fraction(key: PRNGKeyArray, expected: Light, fraction: Float[Array, ""]) -> tuple[Array, Array]:
+    """Expected light [pixel] with an error of a fraction of it, normal in the logarithm, and the sigma [pixel] that is reported.
+
+    That is the fraction of the *recorded* flux: a fraction of the expected one would give the noise-free spectrum away.
+    """
+    flux = expected.flux * jnp.exp(jnp.log1p(fraction) * jax.random.normal(key, expected.flux.shape))
+    return flux, fraction * flux

@@ -21,7 +21,9 @@ from ..units import C_KMS
 
 SIGMA_MAX_KMS = 600.0  # widest line that a window has to hold, gas and instrument together
 WINDOW_SIGMAS = 4.0
-SOFT_KMS = 40.0
+# Of the smooth cut at zero excess width. The cut adds up to 0.7 of it in quadrature to stars as sharp as the library; sharper
+# cuts gain nothing, for then the interpolation between dispersion nodes rings by as much.
+SOFT_KMS = 15.0
 
 
 def pixel_widths(wave_aa: np.ndarray, segments: tuple[tuple[int, int], ...] | None = None) -> np.ndarray:
@@ -54,6 +56,7 @@ def view(
     lsf_kms: np.ndarray | float | None = None,
     resolution_matrix: np.ndarray | None = None,
     segments: tuple[tuple[int, int], ...] | None = None,
+    width_kms: float | None = None,
 ) -> View:
     """The library as seen by a spectrograph at pixels `wave_obs_aa` (vacuum) of a galaxy at a redshift.
 
@@ -67,6 +70,8 @@ def view(
         so that the library's width can be taken off in quadrature.
     segments
         Stretches of increasing wavelength (the arms of DESI).
+    width_kms
+        Width of each pixel, where pixels do not touch; else it follows from their spacing.
 
     Raises
     ------
@@ -88,7 +93,7 @@ def view(
     lines = np.asarray(library.line_wave_aa)
     return View(
         wave_aa=jnp.asarray(wave, jnp.float32),
-        width_kms=jnp.asarray(width, jnp.float32),
+        width_kms=jnp.asarray(width if width_kms is None else np.full_like(width, width_kms), jnp.float32),
         old=old,
         young=young,
         nebular=nebular,
@@ -122,13 +127,8 @@ def sample(library: Library, wave_aa: np.ndarray, lsf_kms: np.ndarray) -> tuple[
     nodes = np.asarray(library.sigma_nodes_kms)
     variance = nodes[:, None] ** 2 + lsf_kms**2 - library_kms**2
     positive = 0.5 * (variance + np.sqrt(variance**2 + SOFT_KMS**4))  # a smooth max(variance, 0): kinks do not interpolate
-    sigma = jnp.asarray(np.minimum(np.sqrt(positive), nodes[-1]), jnp.float32)
-    mix = lagrange_weights(dispersion_coordinate(sigma), dispersion_coordinate(library.sigma_nodes_kms))
-    return (
-        _sample_at(library.old, index, weights, mix),
-        _sample_at(library.young, index, weights, mix),
-        _gather(library.nebular, index, weights),
-    )
+    sigma = np.minimum(np.sqrt(positive), nodes[-1]).astype(np.float32)
+    return _sample(library, index, weights, sigma)
 
 
 def interpolation_stencil(wave_aa: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -144,11 +144,13 @@ def interpolation_stencil(wave_aa: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @jax.jit
-def _gather(table: Float[Array, "grid rank"], index: Array, weights: Array) -> Float[Array, "pixel rank"]:
-    return sum(weights[:, j, None] * table[index + j] for j in range(4))
+def _sample(library: Library, index: Array, weights: Array, sigma_kms: Array) -> tuple[Array, Array, Array]:
+    mix = lagrange_weights(dispersion_coordinate(sigma_kms), dispersion_coordinate(library.sigma_nodes_kms))
 
+    def gather(table: Float[Array, "grid rank"]) -> Float[Array, "pixel rank"]:
+        return sum(weights[:, j, None] * table[index + j] for j in range(4))
 
-@jax.jit
-def _sample_at(table: Array, index: Array, weights: Array, mix: Array) -> Float[Array, "pixel node rank"]:
-    at_pixels = jax.vmap(_gather, (0, None, None))(table, index, weights)
-    return jnp.einsum("mnp,mpk->pnk", mix, at_pixels)
+    def at_nodes(table: Float[Array, "node grid rank"]) -> Float[Array, "pixel node rank"]:
+        return jnp.einsum("mnp,mpk->pnk", mix, jax.vmap(gather)(table))
+
+    return at_nodes(library.old), at_nodes(library.young), gather(library.nebular)

@@ -3,6 +3,11 @@
 SDSS (Abazajian et al. 2009), BOSS (Smee et al. 2013) and DESI (DESI Collaboration 2022). Noise shapes are drawn at random about
 what the spectrographs have in common: low throughput at both ends, the strong night-sky lines, the OH forest in the red and
 the object's own photons. None is taken from a particular spectrum.
+
+`digs` is no survey but an exercise: the noisy rest-frame spectra of DIGS (Khullar et al. 2022, arXiv:2211.09126). Its spectra are not
+averages over pixels: as in the authors' published script, a smooth spectrum is sampled at points that are further apart than its
+resolution, and a line is seen if a point happens to lie on it. They give the range and the number of points; that the points are
+equally spaced in wavelength is the script's, that both ends of the range are among them is assumed here.
 """
 
 from dataclasses import dataclass
@@ -28,10 +33,14 @@ class Survey:
     lsf_wave_aa: tuple[float, ...]
     lsf_kms: tuple[float, ...]
     pixel_aa: float | None = None  # None: logarithmic, 1e-4 dex
+    n_samples: int | None = None  # points, both ends included, at which rest-frame spectra are sampled, in place of pixels
+    fraction: float | None = None  # of the flux: its error, in place of `noise_shape`; nothing is lost then
 
     def wavelengths(self) -> np.ndarray:
         """Observed vacuum wavelengths [pixel] of the survey's coadded spectra."""
         low, high = self.wave_range_aa
+        if self.n_samples is not None:
+            return np.linspace(low, high, self.n_samples)
         if self.pixel_aa is None:
             return 10 ** (np.arange(np.ceil(np.log10(low) * 1e4), np.floor(np.log10(high) * 1e4)) * 1e-4)
         return np.arange(low, high, self.pixel_aa)
@@ -48,6 +57,8 @@ SURVEYS = {
     "sdss": Survey("sdss", (3800.0, 9200.0), (3800.0, 5000.0, 5850.0, 6100.0, 7500.0, 9200.0), (86.0, 66.0, 58.0, 66.0, 55.0, 50.0)),
     "boss": Survey("boss", (3580.0, 10330.0), (3580.0, 4500.0, 5900.0, 6300.0, 8000.0, 10330.0), (95.0, 80.0, 62.0, 74.0, 58.0, 52.0)),
     "desi": Survey("desi", (3600.0, 9824.0), _DESI_WAVE, tuple(C_KMS / r / 2.3548 for r in _DESI_POWER), 0.8),
+    # As sharp as MILES, 2.54 A (FWHM): the dispersion of 350 km/s is the galaxies' own.
+    "digs": Survey("digs", (3750.0, 9500.0), (3750.0, 5000.0, 7000.0, 9500.0), (86.0, 65.0, 46.0, 34.0), n_samples=138, fraction=0.05),
 }  # fmt: skip
 
 

@@ -11,6 +11,6 @@ from .shipped import card, names
 __all__ = ["calibrate", "card", "fit", "names", "simulate", "train"]
 
 
-def train(recipe: str | Path, out: str | Path, *, resume: bool = True, progress=None) -> Path:  # noqa: ANN001
+def train(recipe: str | Path, out: str | Path, *, resume: bool = True, progress=None) -> Path:
     """Train the model of a recipe (a TOML file) in a folder; see `slipher.models.recipe.run`."""
     return run(read_recipe(Path(recipe)), Path(out), resume=resume, progress=progress)

@@ -20,28 +20,28 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ..data.observation import Spectrum
 from ..errors import Flag, InputError
 from ..grids.filters import load_filters
-from ..grids.library import Library, load_library
-from ..inference import covariance, ensemble_hmc, likelihood, refine
+from ..grids.library import load_library
+from ..inference import covariance, ensemble_hmc, exact
+from ..inference import refine as ladder
+from ..inference.exact import Target
 from ..inference.posterior import Posterior
 from ..inference.prediction import Diagnostics, Prediction
 from ..instrument import simulate, spectrograph
 from ..instrument.filters import filter_matrix
 from ..instrument.systematics import Systematics
 from ..physics import cosmology, derived, histories, parameters
-from ..physics.galaxy import GalaxyModel, View
+from ..physics.galaxy import View
 from ..units import FLUX_UNIT, LSUN_ERG_S, MPC_CM
 from . import novelty, observed, shipped
 from .observed import Observed
 from .shipped import Shipped
 
-N_PROPOSAL = 1000
 N_PREDICTED = 100
+DERIVED_BATCH = 100
 REST_BANDS = ("sdss2010-u", "sdss2010-g", "sdss2010-r")
 
 
-def fit(
-    spectrum: Spectrum, *, model: str = "galaxy", samples: int = 1000, refine: bool = True, seed: int = 0
-) -> Posterior:
+def fit(spectrum: Spectrum, *, model: str = "galaxy", samples: int = 1000, refine: bool = True, seed: int = 0) -> Posterior:
     """The posterior of a galaxy's physics given its spectrum.
 
     Parameters
@@ -68,15 +68,14 @@ def fit(
     made = shipped.load(model)
     data = observed.observe(spectrum, made)
     keys = jax.random.split(key_of(seed, spectrum.id), 4)
-    u, log_q = amortised_draws(keys[0], data.features, made, max(N_PROPOSAL, samples))
-    task = problem(data, made)
+    density, flow = target(data, made), warp(data, made)
     if refine:
-        settings = ensemble_hmc.Settings()
-        result = _refine(keys[1], u, log_q, task, made, settings, samples)
+        result = ladder.refine(keys[1], density, flow, ensemble_hmc.Settings(), samples)
     else:
-        result = _unrefined(np.asarray(u)[:samples])
-    finished = finish(keys[2], jnp.asarray(result.u), task, data.redshift, data.norm, made)
-    return _posterior(spectrum, model, made, data, result, finished, refine, seed, time.perf_counter() - began)
+        result = ladder.Refined(flow.sample(keys[0], samples)[0], "amortised", np.nan, np.nan, np.nan, None)
+    finished = finish(keys[2], result.u, density, data.redshift, data.norm)
+    sigma = 1.0 / np.maximum(np.asarray(density.task.white.inverse_sigma, np.float64), 1e-30)
+    return _posterior(spectrum, model, made, data, result, finished, sigma, refine, seed, time.perf_counter() - began)
 
 
 def key_of(seed: int, identifier: str) -> PRNGKeyArray:
@@ -85,27 +84,26 @@ def key_of(seed: int, identifier: str) -> PRNGKeyArray:
     return jax.random.key(int.from_bytes(digest[:4], "big"))
 
 
-@eqx.filter_jit
-def _draw(key: PRNGKeyArray, features: Array, network, n: int):  # noqa: ANN001, ANN202
-    return network.sample(key, network.context(features), n)
-
-
-def amortised_draws(
-    key: PRNGKeyArray, features: Float[Array, "feature"], made: Shipped, n: int
-) -> tuple[Float[Array, "draw parameter"], Float[Array, "draw"]]:
-    """The network's draws of u and their log densities."""
-    u, _, log_q = _draw(key, features, made.trained.network, n)
-    return u, log_q
-
-
-def problem(data: Observed, made: Shipped) -> refine.Problem:
-    """The exact likelihood's data: whitened about the projected spectrum as reference."""
+def target(data: Observed, made: Shipped) -> Target:
+    """The exact posterior density: data whitened about the projected spectrum as reference."""
     white = _whiten(data.view, data.ivar, data.basis, data.projected, made.trained.projection.n_continuum, made.recipe.systematics)
-    return refine.problem(data.view, white, data.flux, data.t_universe_gyr)
+    task = exact.problem(data.view, white, data.flux, data.t_universe_gyr)
+    return Target(task, made.library, made.recipe.preset, made.recipe.systematics)
+
+
+def warp(data: Observed, made: Shipped) -> ladder.Warp:
+    """The flow at this galaxy's context."""
+    network = made.trained.network
+    return ladder.Warp(network, _context(network, data.features))
+
+
+@eqx.filter_jit
+def _context(network, features: Array) -> Array:
+    return network.context(features)
 
 
 @partial(jax.jit, static_argnames=("n_continuum", "systematics"))
-def _whiten(view: View, ivar: Array, basis: Array, projected, n_continuum: int, systematics: Systematics):  # noqa: ANN001, ANN202
+def _whiten(view: View, ivar: Array, basis: Array, projected, n_continuum: int, systematics: Systematics):
     a = projected.coefficients * projected.norm
     continuum = basis[:, :n_continuum] @ a[:n_continuum]
     lines = basis[:, n_continuum:] @ a[n_continuum:]
@@ -114,20 +112,10 @@ def _whiten(view: View, ivar: Array, basis: Array, projected, n_continuum: int, 
     return covariance.whitening(ivar, floor, covariance.templates(systematics, view, continuum, lines, covered))
 
 
-def _refine(key, u, log_q, task, made, settings, samples) -> refine.Refined:  # noqa: ANN001
-    return refine.refine(
-        key, u, log_q, task, made.library, made.recipe.preset, made.recipe.systematics, settings, samples
-    )
-
-
-def _unrefined(u: np.ndarray) -> refine.Refined:
-    return refine.Refined(u, "amortised", np.nan, np.nan, np.nan, None)
-
-
 class Finished(NamedTuple):
     """Draws with everything linear drawn, derived quantities, predictions."""
 
-    log_mass: Float[np.ndarray, "draw"]
+    values: dict[str, np.ndarray]
     quantities: dict[str, np.ndarray]
     sfr: Float[np.ndarray, "draw bin"]
     chi2: Float[np.ndarray, "draw"]
@@ -143,25 +131,21 @@ def rest_frame() -> tuple[View, Array]:
     return view, bands
 
 
-def finish(key: PRNGKeyArray, u: Array, task: refine.Problem, redshift: float, norm: float, made: Shipped) -> Finished:
+def finish(key: PRNGKeyArray, u: Float[np.ndarray, "draw parameter"], target: Target, redshift: float, norm: float) -> Finished:
     """Draw masses and line strengths given each u, derive quantities, and predict the data for some of the draws.
 
     `norm` is the flux unit of the task in 1e-17 erg/s/cm2/A.
     """
-    rest, bands = rest_frame()
-    model, systematics = made.recipe.preset, made.recipe.systematics
-    keys = jax.random.split(key, len(u))
+    noise = jax.random.normal(key, (len(u), exact.n_linear(target.library)))
+    chi2, amplitude, luminosity = exact.evaluate(u, target, lambda d: (d.chi2, d.amplitude, d.luminosity), noise=noise)
     log_mass_unit, flux_scale = mass_unit(redshift, norm)
-    found, chi2, log_mass = _finish(
-        keys, u, task, jnp.float32(log_mass_unit), jnp.float32(flux_scale), rest, bands, made.library, model, systematics
-    )
+    log_mass = log_mass_unit + np.log10(amplitude.astype(np.float64))
+    found, values = _derived(u, log_mass.astype(np.float32), flux_scale * amplitude, luminosity, target)
     some = np.linspace(0, len(u) - 1, min(N_PREDICTED, len(u))).astype(int)
-    predicted = _predict(keys[some], u[some], task, made.library, model, systematics)
-    quantities = {name: np.asarray(value, np.float64) for name, value in found.quantities.items()}
-    return Finished(
-        np.asarray(log_mass, np.float64), quantities, np.asarray(found.sfr, np.float64), np.asarray(chi2, np.float64),
-        np.asarray(predicted, np.float64),
-    )  # fmt: skip
+    predicted = exact.evaluate(u[some], target, lambda d: d.spectrum, noise=noise[some])
+    values[target.model.parameters[-1].name] = log_mass
+    values, quantities = ({name: x.astype(np.float64) for name, x in of.items()} for of in (values, found.quantities))
+    return Finished(values, quantities, found.sfr.astype(np.float64), chi2.astype(np.float64), predicted)
 
 
 def mass_unit(redshift: float, norm: float) -> tuple[float, float]:
@@ -174,65 +158,36 @@ def mass_unit(redshift: float, norm: float) -> tuple[float, float]:
     return float(np.log10(norm / per_msun)), norm * (1.0 + redshift)
 
 
-def _conditional(
-    key: PRNGKeyArray, u: Array, task: refine.Problem, library: Library, model: GalaxyModel, systematics: Systematics
-) -> tuple[likelihood.Light, likelihood.Fit, Array, Array]:
-    """Light at one draw, its fit, a drawn amplitude and drawn line coefficients (units of their sd)."""
-    light = likelihood.light_at_pixels(u, model, task.view, task.t_universe_gyr, library, systematics)
-    found = likelihood.fit_amplitude(likelihood.linear_at_pixels(light, task.white), task.whitened)
-    key_amplitude, key_lines = jax.random.split(key)
-    amplitude = found.amplitude + found.amplitude_sd * jax.random.normal(key_amplitude)
-    precision = jnp.eye(found.design.shape[1]) + found.design.T @ found.design
-    factor = jnp.linalg.cholesky(precision)
-    mean = jax.scipy.linalg.cho_solve((factor, True), found.design.T @ found.residual)
-    noise = jax.scipy.linalg.solve_triangular(factor.T, jax.random.normal(key_lines, mean.shape), lower=False)
-    return light, found, jnp.maximum(amplitude, 1e-3 * found.amplitude), mean + noise
+def _derived(u: np.ndarray, log_mass: np.ndarray, flux_scale: np.ndarray, luminosity: np.ndarray, target: Target) -> tuple:
+    """Derived quantities and parameters of all draws, in batches of one size."""
+    rest, parts = rest_frame(), []
+    for first in range(0, len(u), DERIVED_BATCH):
+        some = [x[first : first + DERIVED_BATCH] for x in (u, log_mass, flux_scale, luminosity)]
+        n, extra = len(some[0]), DERIVED_BATCH - len(some[0])
+        filled = [np.pad(x, ((0, extra),) + ((0, 0),) * (x.ndim - 1), mode="edge") for x in some]
+        done = _derive(*filled, *rest, target.task.t_universe_gyr, target.library, target.model)
+        parts.append(jax.tree.map(lambda leaf, n=n: np.asarray(leaf)[:n], done))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
 
-@partial(jax.jit, static_argnames=("model", "systematics"))
-def _finish(keys, u, task, log_mass_unit, flux_scale, rest, bands, library, model, systematics):  # noqa: ANN001, ANN202
-    members = jnp.asarray(likelihood.group_index(library))
+@partial(jax.jit, static_argnames="model")
+def _derive(u, log_mass, flux_scale, luminosity, rest, bands, t_universe_gyr, library, model):
+    def one(point: Array, mass: Array, scale: Array, lines: Array) -> tuple[derived.Derived, dict[str, Array]]:
+        values = parameters.from_normal(model.parameters[:-1], point)
+        full = model.complete(values)
+        return derived.derive(model, full, mass, scale, lines, t_universe_gyr, rest, bands, library), values
 
-    def one(item: tuple) -> tuple:
-        key, point = item
-        light, found, amplitude, coefficients = _conditional(key, point, task, library, model, systematics)
-        luminosity = light.luminosity * (1.0 + (light.share * coefficients[:-1])[members])
-        log_mass = log_mass_unit + jnp.log10(amplitude)
-        values = model.complete(parameters.from_normal(model.parameters[:-1], point))
-        quantities = derived.derive(
-            model, values, log_mass, flux_scale * amplitude, luminosity, task.t_universe_gyr, rest, bands, library
-        )
-        return quantities, found.chi2, log_mass
-
-    return jax.lax.map(one, (keys, u), batch_size=16)
+    return jax.vmap(one)(u, log_mass, flux_scale, luminosity)
 
 
-@partial(jax.jit, static_argnames=("model", "systematics"))
-def _predict(keys, u, task, library, model, systematics):  # noqa: ANN001, ANN202
-    """Spectra of draws with their line strengths and with the templates that the data ask for (calibration, mismatch)."""
-
-    def one(item: tuple) -> Array:
-        key, point = item
-        light, _, amplitude, coefficients = _conditional(key, point, task, library, model, systematics)
-        lines = jnp.sum(light.groups * (1.0 + light.share * coefficients[:-1])[:, None], 0) + light.shift * coefficients[-1]
-        spectrum = amplitude * (light.continuum + lines)
-        return spectrum + task.white.explained(task.flux - spectrum)
-
-    return jax.lax.map(one, (keys, u), batch_size=16)
-
-
-def _posterior(spectrum, name, made, data, result, finished, wanted, seed, seconds) -> Posterior:  # noqa: ANN001, PLR0913
+def _posterior(spectrum, name, made, data, result, finished, sigma, wanted, seed, seconds) -> Posterior:
     model = made.recipe.preset
     n = len(spectrum.wave_aa)
-    values = parameters.from_normal(model.parameters[:-1], jnp.asarray(result.u).T)
-    samples = {key: np.asarray(value, np.float64) for key, value in values.items()}
-    samples[model.parameters[-1].name] = finished.log_mass
     chi2 = float(np.median(finished.chi2)) / data.n_pixels
     strange = novelty.score(data.projected, made.card)
-    held = result.method != "amortised" and refine.holds(result)
+    held = result.method != "amortised" and ladder.holds(result)
     flags = spectrum.flags | data.flags | _judge(spectrum, data, made, chi2, strange, wanted and not held)
     inside = data.kept > 0
-    sigma = np.asarray(1.0 / np.maximum(np.asarray(task_sigma(data, made)), 1e-30))[:n]
     norm = data.norm
     return Posterior(
         id=spectrum.id,
@@ -240,7 +195,7 @@ def _posterior(spectrum, name, made, data, result, finished, wanted, seed, secon
         model=name,
         survey=spectrum.survey,
         status="refined" if held else "amortised",
-        samples=samples,
+        samples=finished.values,
         derived=finished.quantities,
         history_edges_gyr=np.asarray(histories.bin_edges(data.t_universe_gyr), np.float64),
         history_sfr=finished.sfr,
@@ -253,7 +208,7 @@ def _posterior(spectrum, name, made, data, result, finished, wanted, seed, secon
             flux=np.asarray(data.flux[:n], np.float64) * norm,
             ivar=np.where(inside, np.asarray(data.ivar[:n], np.float64), 0.0) / norm**2,
             draws=(finished.predicted[:, :n] * norm).astype(np.float32),
-            sigma_model=np.where(inside, sigma, 0.0) * norm,
+            sigma_model=np.where(inside, sigma[:n], 0.0) * norm,
             segments=spectrum.segments,
         ),
         units={**{p.name: p.unit for p in model.parameters}, **{k: u for k, (u, _) in derived.QUANTITIES.items()}},
@@ -268,17 +223,12 @@ def _posterior(spectrum, name, made, data, result, finished, wanted, seed, secon
     )  # fmt: skip
 
 
-def task_sigma(data: Observed, made: Shipped) -> Array:
-    """1/sigma of each pixel with the floor, in the task's units."""
-    return problem(data, made).white.inverse_sigma
-
-
 def _median_sn(data: Observed) -> float:
     seen = np.asarray(data.ivar) > 0
     return float(np.median(np.asarray(data.flux)[seen] * np.sqrt(np.asarray(data.ivar)[seen])))
 
 
-def _judge(spectrum, data, made, chi2, strange, unrefined) -> Flag:  # noqa: ANN001
+def _judge(spectrum, data, made, chi2, strange, unrefined) -> Flag:
     """Flags that the fit adds."""
     limits, low_sn, high_sn = made.card.get("limits", {}), *made.recipe.population.sn
     low_z, high_z = made.recipe.population.redshift

@@ -41,7 +41,7 @@ def simulate(
     Raises
     ------
     InputError
-        For an unknown model or survey, or values outside the model.
+        For an unknown model or survey, a model of no survey, or values outside the model.
     """
     made = shipped.load(model)
     for name, value, (low, high) in (
@@ -57,6 +57,12 @@ def mock(
     number: int, made: shipped.Shipped, *, survey: str | None, seed: int, redshift: float | None, median_sn: float | None
 ) -> tuple[Spectrum, dict[str, float]]:
     """One mock; (seed, number) decides everything that is not given."""
+    if any(surveys.survey(name).n_samples for name in made.recipe.population.surveys):
+        raise InputError(
+            f"model {made.recipe.name!r}, which is an exercise on rest-frame samples",
+            expected="a model of what a survey records",
+            mend="Choose another model; benchmarks/digs.py shows what this one is for.",
+        )
     rng = np.random.default_rng([seed, number])
     instrument = surveys.survey(survey or rng.choice(["sdss", "boss", "desi"]))
     z = float(rng.uniform(0.003, 0.4)) if redshift is None else float(redshift)

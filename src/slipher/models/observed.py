@@ -80,9 +80,7 @@ def observe(spectrum: Spectrum, model: Shipped) -> Observed:
     flags = Flag(0)
     if abs(shift) > ADJUSTED_KMS:
         flags |= Flag.REDSHIFT_ADJUSTED
-    features = proj.features(
-        projected, model.trained.projection, jnp.float32(max(polished, 1e-4)), jnp.asarray(log_lsf, jnp.float32)
-    )
+    features = proj.features(projected, model.trained.projection, jnp.float32(max(polished, 1e-4)), jnp.asarray(log_lsf, jnp.float32))
     return Observed(
         view, jnp.asarray(flux), jnp.asarray(ivar), projected, features, basis, polished,
         cosmology.age_gyr(jnp.float32(max(polished, 0.0))), scale, int(inside.sum()), inside.astype(np.float64), flags,
@@ -92,9 +90,7 @@ def observe(spectrum: Spectrum, model: Shipped) -> Observed:
 def _checked_redshift(spectrum: Spectrum) -> float:
     z = spectrum.redshift
     if z is None:
-        raise InputError(
-            f"{spectrum.id} has no redshift", expected="a redshift in the file or given", mend="Give it: --redshift Z"
-        )
+        raise InputError(f"{spectrum.id} has no redshift", expected="a redshift in the file or given", mend="Give it: --redshift Z")
     low, high = -0.005, spectrum.wave_aa.max() / 4500.0 - 1.0
     if not low <= z <= high:
         raise InputError(
@@ -177,4 +173,3 @@ def polish_redshift(flux: np.ndarray, ivar: np.ndarray, wave: np.ndarray, redshi
         return float(shifts[i] + (0.5 * (a - c) / bend * (shifts[1] - shifts[0]) if bend < 0 else 0.0))
 
     return best(best(0.0, COARSE_KMS), FINE_KMS)
-

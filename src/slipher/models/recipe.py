@@ -2,8 +2,8 @@
 
     recipe --learn--> projection --simulate, train--> network --pack--> weights.safetensors + card.json
 
-The same recipe, seed and package version are meant to give the same weights, and a killed run to resume where it was: neither is
-tested yet.
+The same recipe, seed and package version give the same weights on the same machine, and a killed run resumes to those of the
+uninterrupted one.
 """
 
 import dataclasses
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -24,14 +25,15 @@ import numpy as np
 from ..errors import InputError
 from ..files import write_atomically
 from ..grids.library import Library, load_library
+from ..instrument import surveys
 from ..instrument.systematics import Systematics
 from ..networks import posterior_flow, projection, train, weights
 from ..physics.galaxy import MODELS, GalaxyModel
 from . import novelty, training_set
 from .training_set import LSF_ANCHORS_AA, Population
 
-
 N_NOVELTY_CHUNKS = 6
+SECTIONS = ("name", "preset", "population", "systematics", "projection", "network", "schedule")
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Recipe:
     preset: GalaxyModel
     population: Population
     systematics: Systematics
+    ranks: projection.Ranks
     architecture: Architecture
     schedule: train.Schedule
     text: str
@@ -72,12 +75,13 @@ def read_recipe(path: Path) -> Recipe:
     Raises
     ------
     InputError
-        If the file is missing or no TOML, or names a preset, section or setting that does not exist.
+        If the file is missing or no TOML, names a preset, section or setting that does not exist, or one of the wrong kind.
     """
     try:
         text = Path(path).read_text()
-    except OSError as error:
-        raise InputError(f"recipe {path} cannot be read ({error.strerror})", expected="a TOML file", mend="Check the path.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", "it is no text")
+        raise InputError(f"recipe {path} cannot be read ({why})", expected="a TOML file", mend="Check the path.") from error
     return parse_recipe(text)
 
 
@@ -87,27 +91,60 @@ def parse_recipe(text: str) -> Recipe:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"a recipe that is no TOML ({error})", expected="TOML", mend="See recipes/galaxy.toml.") from error
+    if unknown := sorted(set(content) - set(SECTIONS)):
+        raise InputError(f"{unknown[0]!r} in a recipe", expected=f"one of {', '.join(SECTIONS)}", mend="Mend the recipe.")
     preset = content.get("preset")
-    if preset not in MODELS:
+    if preset not in list(MODELS):
         raise InputError(f"preset {preset!r}", expected=f"one of {', '.join(MODELS)}", mend="Choose one of those.")
+    population, systematics = _section(Population, content, "population"), _section(Systematics, content, "systematics")
+    _check(population, systematics)
     return Recipe(
-        name=content.get("name", preset),
+        name=str(content.get("name", preset)),
         preset=MODELS[preset],
-        population=_section(Population, content, "population"),
-        systematics=_section(Systematics, content, "systematics"),
+        population=population,
+        systematics=systematics,
+        ranks=_section(projection.Ranks, content, "projection"),
         architecture=_section(Architecture, content, "network"),
         schedule=_section(train.Schedule, content, "schedule"),
         text=text,
     )
 
 
-def _section(kind: type, content: dict, name: str) -> object:
-    """A dataclass from a TOML table; lists become tuples."""
-    table = content.get(name, {})
-    known = {f.name for f in dataclasses.fields(kind)}
-    if unknown := sorted(set(table) - known):
-        raise InputError(f"[{name}] {unknown[0]}", expected=f"one of {', '.join(sorted(known))}", mend="Mend the recipe.")
-    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
+def _section(kind: type, content: dict, name: str) -> Any:
+    """A dataclass from a TOML table."""
+    table, defaults = content.get(name, {}), dataclasses.asdict(kind())
+    if not isinstance(table, dict):
+        raise InputError(f"{name} = {table!r}", expected=f"a table [{name}] of settings", mend="Mend the recipe.")
+    if unknown := sorted(set(table) - set(defaults)):
+        raise InputError(f"[{name}] {unknown[0]}", expected=f"one of {', '.join(sorted(defaults))}", mend="Mend the recipe.")
+    return kind(**{key: _setting(f"[{name}] {key}", value, defaults[key]) for key, value in table.items()})
+
+
+def _setting(what: str, value: Any, default: Any) -> Any:
+    """A TOML value as its default is: lists become tuples, whole numbers real ones where those are meant."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
+    kinds, expected = {
+        int: ((int,), "a whole number"), float: ((int, float), "a number"),
+        tuple: ((list,), "a list of numbers"), dict: ((dict,), "a table of numbers"),
+    }[type(default)]  # fmt: skip
+    if type(value) not in kinds or any(type(x) not in (int, float) for x in inside):
+        raise InputError(f"{what} = {value!r}", expected=f"{expected}, as in {default!r}", mend="Mend the recipe.")
+    if isinstance(value, dict):
+        return {key: float(x) for key, x in value.items()}
+    return tuple(map(float, value)) if isinstance(value, list) else type(default)(value)
+
+
+def _check(population: Population, systematics: Systematics) -> None:
+    """What their tables have to hold: surveys that exist, with shares; all line groups."""
+    for name in population.surveys:
+        surveys.survey(name)
+    shares = population.surveys
+    if min(shares.values(), default=0.0) < 0.0 or not np.isclose(sum(shares.values()), 1.0):
+        raise InputError(f"[population] surveys = {shares}", expected="shares that add up to 1", mend="Mend the recipe.")
+    for setting, groups in (("line_scatter", systematics.line_scatter), ("line_ew_aa", systematics.line_ew_aa)):
+        if wrong := sorted(set(groups) ^ set(getattr(Systematics(), setting))):
+            every = ", ".join(Systematics().line_scatter)
+            raise InputError(f"[systematics.{setting}] {wrong[0]}", expected=f"all of {every}", mend="Mend the recipe.")
 
 
 def n_features(components: int) -> int:
@@ -118,17 +155,18 @@ def n_features(components: int) -> int:
 def template(recipe: Recipe, library: Library, components: tuple[int, int]) -> TrainedGalaxy:
     """A model of the right shapes, to be filled with weights; `components` = (all, those of the continuum)."""
     n, n_continuum = components
-    empty = projection.Projection(
-        jnp.zeros((len(library.wave_aa), n), jnp.float16), jnp.zeros(n), jnp.ones(n), n_continuum
-    )
-    return TrainedGalaxy(empty, _network(recipe, n))
+    empty = projection.Projection(jnp.zeros((len(library.wave_aa), n), jnp.float16), jnp.zeros(n), jnp.ones(n), n_continuum)
+    return TrainedGalaxy(empty, posterior_flow.skeleton(*_ends(recipe, n), **dataclasses.asdict(recipe.architecture)))
 
 
 def _network(recipe: Recipe, components: int) -> posterior_flow.PosteriorFlow:
-    return posterior_flow.build(
-        jax.random.key(recipe.schedule.seed), n_features(components), len(recipe.preset.parameters) - 1,
-        **dataclasses.asdict(recipe.architecture),
-    )  # fmt: skip
+    key, sizes = jax.random.key(recipe.schedule.seed), dataclasses.asdict(recipe.architecture)
+    return posterior_flow.build(key, *_ends(recipe, components), **sizes)
+
+
+def _ends(recipe: Recipe, components: int) -> tuple[int, int]:
+    """Numbers that go into a network and that come out."""
+    return n_features(components), len(recipe.preset.parameters) - 1
 
 
 def run(recipe: Recipe, out: Path, *, resume: bool = True, progress: Callable | None = None) -> Path:
@@ -141,9 +179,7 @@ def run(recipe: Recipe, out: Path, *, resume: bool = True, progress: Callable | 
     """
     began = time.time()
     library = load_library()
-    basis = training_set.learn_projection(
-        recipe.schedule.seed, recipe.preset, library, recipe.systematics, recipe.population
-    )
+    basis = training_set.learn_projection(recipe.schedule.seed, recipe.preset, library, recipe.systematics, recipe.population, recipe.ranks)
     simulate = training_set.simulator(recipe.preset, recipe.population, recipe.systematics, library, basis)
     network, history = train.train(
         _network(recipe, basis.mean.shape[0]), simulate, recipe.schedule, Path(out), {"recipe": recipe.text},
@@ -160,9 +196,7 @@ def novelty_of(simulate: Callable, recipe: Recipe) -> dict:
     return novelty.statistics(chi2, log_weight)
 
 
-def pack(
-    model: TrainedGalaxy, recipe: Recipe, history: list[dict], out: Path, seconds: float, novelty_statistics: dict
-) -> None:
+def pack(model: TrainedGalaxy, recipe: Recipe, history: list[dict], out: Path, seconds: float, novelty_statistics: dict) -> None:
     """Write weights and card."""
     with write_atomically(out / "weights.safetensors") as temporary:
         checksum = weights.save_arrays(model, temporary)
@@ -174,6 +208,10 @@ def pack(
         "slipher": version("slipher"),
         "jax": jax.__version__,
         "python": platform.python_version(),
+        "priors": {
+            p.name: {"unit": p.unit, "prior": type(p.prior).__name__, **dataclasses.asdict(p.prior)} for p in recipe.preset.parameters
+        },
+        "error_model": dataclasses.asdict(recipe.systematics),
         "components": [int(model.projection.mean.shape[0]), model.projection.n_continuum],
         "simulations": schedule.chunks * schedule.chunk_size,
         "steps": schedule.total_steps,

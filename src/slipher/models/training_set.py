@@ -12,15 +12,17 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from ..grids import stars
 from ..grids.library import Library
 from ..instrument import simulate, spectrograph, surveys
+from ..instrument.surveys import Survey
 from ..instrument.systematics import Systematics
 from ..networks import projection as proj
 from ..physics import cosmology, galaxy, parameters
 from ..physics.galaxy import GalaxyModel, View
+from ..units import C_KMS
 
 N_PIXEL = 4736  # BOSS' range on the grid of 1e-4 dex, and a little more
 STRIDE = 2  # of the library's grid
@@ -51,7 +53,10 @@ class Simulated(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """What a chunk shares: the view, the basis at its pixels, the survey's range and the redshift's centre."""
+    """What a chunk shares: the view, the basis at its pixels, the survey's range and the redshift's centre.
+
+    `fraction` is the error of each pixel over its flux for a survey that has such a law (`slipher.instrument.surveys`).
+    """
 
     view: View
     basis: Float[Array, "pixel component"]
@@ -59,6 +64,7 @@ class Setting(NamedTuple):
     low_aa: Float[Array, ""]
     high_aa: Float[Array, ""]
     log_lsf: Float[Array, "three"]
+    fraction: Float[Array, ""] | None = None
 
 
 def draw_setting(rng: np.random.Generator, population: Population, library: Library, basis: Array) -> Setting:
@@ -68,10 +74,15 @@ def draw_setting(rng: np.random.Generator, population: Population, library: Libr
     low_z, high_z = population.redshift
     # Half uniform, half log-uniform: nearby galaxies are bright and often asked for.
     redshift = rng.uniform(low_z, high_z) if rng.random() < 0.5 else np.exp(rng.uniform(*np.log([low_z, high_z])))
+    return setting_of(rng, survey, redshift, population, library, basis)
+
+
+def setting_of(
+    rng: np.random.Generator, survey: Survey, redshift: float, population: Population, library: Library, basis: Array
+) -> Setting:
+    """What a survey sees of a redshift slice through a random line-spread function about its typical one."""
     low, high = survey.wave_range_aa
-    first = np.log10(low / (1.0 + redshift + REDSHIFT_HALF_WIDTH)) - stars.LOG_WAVE_START
-    start = int(np.clip(np.floor(first / stars.LOG_WAVE_STEP / STRIDE), 0, stars.N_WAVE // STRIDE - N_PIXEL)) * STRIDE
-    index = start + STRIDE * np.arange(N_PIXEL)
+    index = stretch(low / (1.0 + redshift + REDSHIFT_HALF_WIDTH)) if survey.n_samples is None else nearest(survey.wavelengths())
     wave = stars.wave_grid()[index]
     tilt = rng.normal(0.0, population.lsf_scatter)
     scale = np.exp(rng.normal(0.0, population.lsf_scatter) + tilt * np.log(wave / 5000.0))
@@ -79,11 +90,25 @@ def draw_setting(rng: np.random.Generator, population: Population, library: Libr
     def lsf(at_aa: np.ndarray) -> np.ndarray:
         return survey.lsf(at_aa * (1.0 + redshift)) * np.interp(at_aa, wave, scale)
 
-    view = spectrograph.view(wave, 0.0, library, lsf_kms=lsf(wave))
+    width = None if survey.n_samples is None else stars.LOG_WAVE_STEP * np.log(10.0) * C_KMS
+    view = spectrograph.view(wave, 0.0, library, lsf_kms=lsf(wave), width_kms=width)
     return Setting(
         view, basis[index].astype(jnp.float32), jnp.float32(redshift), jnp.float32(low), jnp.float32(high),
         jnp.asarray(np.log(lsf(np.array(LSF_ANCHORS_AA))), jnp.float32),
+        None if survey.fraction is None else jnp.float32(survey.fraction),
     )  # fmt: skip
+
+
+def stretch(low_aa: float) -> np.ndarray:
+    """Indices [pixel] of every second point of the library's grid from a rest wavelength on, as far as there are points."""
+    first = np.log10(low_aa) - stars.LOG_WAVE_START
+    start = int(np.clip(np.floor(first / stars.LOG_WAVE_STEP / STRIDE), 0, stars.N_WAVE // STRIDE - N_PIXEL)) * STRIDE
+    return start + STRIDE * np.arange(N_PIXEL)
+
+
+def nearest(wave_aa: np.ndarray) -> np.ndarray:
+    """Indices [pixel] of the points of the library's grid nearest to rest wavelengths."""
+    return np.rint((np.log10(wave_aa) - stars.LOG_WAVE_START) / stars.LOG_WAVE_STEP).astype(int)
 
 
 class Observed(NamedTuple):
@@ -103,6 +128,12 @@ def observe(
     k = jax.random.split(key, 7)
     u = jax.random.normal(k[0], (len(model.parameters) - 1,))
     values = parameters.from_normal(model.parameters[:-1], u)
+    if setting.fraction is not None:
+        everywhere = jnp.ones_like(setting.view.wave_aa)
+        t_universe = cosmology.age_gyr(setting.redshift)
+        expected = simulate.light(k[3], model, values, t_universe, setting.view, library, systematics, everywhere)
+        flux, sigma = simulate.record_fraction(k[6], expected, setting.fraction)
+        return Observed(flux, 1.0 / sigma**2, u, setting.redshift, 1.0 / setting.fraction)
     redshift = setting.redshift + REDSHIFT_HALF_WIDTH * jax.random.uniform(k[1], minval=-1.0, maxval=1.0)
     redshift = jnp.maximum(redshift, 0.001)
     wave_obs = setting.view.wave_aa * (1.0 + redshift)
@@ -121,10 +152,15 @@ def observe(
 
 @partial(jax.jit, static_argnames=("model", "systematics", "sn_range"))
 def _chunk(
-    keys: PRNGKeyArray, setting: Setting, library: Library, projection: proj.Projection, model: GalaxyModel,
+    keys: Key[Array, "galaxy"], setting: Setting, library: Library, projection: proj.Projection, model: GalaxyModel,
     systematics: Systematics, sn_range: tuple[float, float],
 ) -> Simulated:  # fmt: skip
     seen = jax.vmap(lambda key: observe(key, model, setting, library, systematics, sn_range))(keys)
+    return describe(seen, setting, projection)
+
+
+def describe(seen: Observed, setting: Setting, projection: proj.Projection) -> Simulated:
+    """Simulated galaxies, batched, as the network reads them."""
 
     def one(flux: Array, ivar: Array) -> proj.Projected:
         return proj.project(flux, ivar, setting.view.wave_aa, setting.basis, projection.mean, projection.variance)
@@ -150,16 +186,20 @@ def simulator(
 
 
 def learn_projection(
-    seed: int, model: GalaxyModel, library: Library, systematics: Systematics, population: Population, n: int = 2400
+    seed: int,
+    model: GalaxyModel,
+    library: Library,
+    systematics: Systematics,
+    population: Population,
+    ranks: proj.Ranks = proj.DEFAULT_RANKS,
+    n: int = 2400,
 ) -> proj.Projection:
     """The projection's basis, from noise-free galaxies of the prior over the whole library range."""
     wave = stars.wave_grid()
 
     def one(key: PRNGKeyArray, view: View) -> tuple[Array, Array]:
         k = jax.random.split(key, 3)
-        values = model.complete(
-            parameters.from_normal(model.parameters[:-1], jax.random.normal(k[0], (len(model.parameters) - 1,)))
-        )
+        values = model.complete(parameters.from_normal(model.parameters[:-1], jax.random.normal(k[0], (len(model.parameters) - 1,))))
         low, high = population.redshift
         t_universe = cosmology.age_gyr(jax.random.uniform(k[1], minval=low, maxval=high))
         parts = galaxy.ingredients(model, values, t_universe, library)
@@ -177,4 +217,4 @@ def learn_projection(
     keys = jax.random.split(jax.random.key(seed), (len(widths), n // len(widths)))
     drawn = [draw(k, spectrograph.view(wave, 0.0, library, lsf_kms=w)) for k, w in zip(keys, widths, strict=True)]
     continua, lines = (np.concatenate([np.asarray(d[i]) for d in drawn]) for i in (0, 1))
-    return proj.learn(continua, lines, wave, np.asarray(library.line_wave_aa))
+    return proj.learn(continua, lines, wave, np.asarray(library.line_wave_aa), ranks)

@@ -12,8 +12,13 @@ import flowjax.distributions
 import flowjax.flows
 import jax
 import jax.numpy as jnp
+import paramax
 from flowjax.bijections import RationalQuadraticSpline
+from flowjax.utils import get_ravelled_pytree_constructor
 from jaxtyping import Array, Float, PRNGKeyArray
+
+FEATURE_LIMIT = 12.0  # standard deviations
+LEAST_SCALE = 0.1  # of features, which are in units of the prior: one that few settings ever vary must not be blown up
 
 
 class PosteriorFlow(eqx.Module):
@@ -28,12 +33,20 @@ class PosteriorFlow(eqx.Module):
     mass_scale: Float[Array, ""]
 
     def context(self, features: Float[Array, "feature"]) -> Float[Array, "context"]:
-        """Embedding of one galaxy's features."""
-        return self.embedding((features - self.shift) / self.scale)
+        """Embedding of one galaxy's features; what lies far beyond the simulations is held at their edge."""
+        return self.embedding(jnp.clip((features - self.shift) / self.scale, -FEATURE_LIMIT, FEATURE_LIMIT))
 
     def log_prob(self, u: Float[Array, "parameter"], context: Float[Array, "context"]) -> Float[Array, ""]:
         """log q(u | data) of one point."""
         return self.flow.log_prob(u, context)
+
+    def from_base(self, z: Float[Array, "parameter"], context: Float[Array, "context"]) -> tuple[Array, Array]:
+        """u of a point of the flow's base space, where the posterior is nearly N(0, 1), and log |du/dz|."""
+        return self.flow.bijection.transform_and_log_det(z, context)
+
+    def to_base(self, u: Float[Array, "parameter"], context: Float[Array, "context"]) -> Float[Array, "parameter"]:
+        """The point of the base space that u comes from."""
+        return self.flow.bijection.inverse(u, context)
 
     def mass(self, u: Float[Array, "parameter"], context: Float[Array, "context"]) -> tuple[Array, Array]:
         """Mean and standard deviation of log M (relative) given u."""
@@ -76,7 +89,7 @@ def build(
     flow = flowjax.flows.coupling_flow(
         k[0],
         base_dist=flowjax.distributions.StandardNormal((n_parameter,)),
-        transformer=RationalQuadraticSpline(knots=knots, interval=5.0),
+        transformer=_spline(knots),
         cond_dim=context,
         flow_layers=layers,
         nn_width=flow_width,
@@ -94,6 +107,20 @@ def build(
     )
 
 
+def _spline(knots: int) -> RationalQuadraticSpline:
+    return RationalQuadraticSpline(knots=knots, interval=5.0)
+
+
+def skeleton(n_feature: int, n_parameter: int, **sizes: int) -> PosteriorFlow:
+    """The shapes of `build`'s network, to be filled from a file: drawing first weights only to replace them would cost seconds."""
+    network = eqx.filter_eval_shape(lambda key: build(key, n_feature, n_parameter, **sizes), jax.random.key(0))
+    # Each coupling closes over the spline at rest, which has to be numbers and not shapes.
+    constructor, _ = get_ravelled_pytree_constructor(
+        _spline(sizes["knots"]), eqx.is_inexact_array, is_leaf=lambda leaf: isinstance(leaf, paramax.NonTrainable)
+    )
+    return jax.tree.map(lambda leaf: constructor if getattr(leaf, "__name__", "") == "constructor" else leaf, network)
+
+
 def standardise(
     network: PosteriorFlow, features: Float[Array, "galaxy feature"], log_mass: Float[Array, "galaxy"]
 ) -> PosteriorFlow:
@@ -101,5 +128,5 @@ def standardise(
     return eqx.tree_at(
         lambda n: (n.shift, n.scale, n.mass_shift, n.mass_scale),
         network,
-        (features.mean(0), features.std(0) + 1e-3, log_mass.mean(), log_mass.std()),
+        (features.mean(0), jnp.maximum(features.std(0), LEAST_SCALE), log_mass.mean(), log_mass.std()),
     )

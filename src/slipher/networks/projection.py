@@ -8,6 +8,8 @@ The basis is learnt from the physical simulator: principal components of continu
 set of line components for all would mix what different ions say).
 """
 
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import equinox as eqx
@@ -17,9 +19,21 @@ import numpy as np
 from jaxtyping import Array, Float, Float16
 
 NORM_WINDOW_AA = (3800.0, 6500.0)  # where spectra are brought to mean one; every survey and redshift covers some of it
-WORKING_FLOOR = 0.01  # of the mean flux: keeps bright pixels from claiming more than the error model allows
+# Keep bright pixels from claiming more than the error model allows: fractions of the mean flux, and of what rises above twice that.
+WORKING_FLOOR, WORKING_LINE_FLOOR = 0.01, 0.03
 COMPLEX_GAP_AA = 45.0
-RANK_CONTINUUM, RANK_LINES, RANK_COMPLEX = 52, 60, 8
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Sizes of the basis: components of continua, of lines in all, and of the lines of one complex at most."""
+
+    continuum: int = 52
+    lines: int = 60
+    one_complex: int = 8
+
+
+DEFAULT_RANKS = Ranks()
 
 
 class Projection(eqx.Module):
@@ -66,12 +80,14 @@ def project(
 ) -> Projected:
     """Ridge-project a spectrum (any flux unit) at rest wavelengths onto the basis sampled at its pixels.
 
-    Solves (B' W B + V^-1) a = B' W d + V^-1 m, with d the flux over its mean, W its weights with a working floor.
+    Solves (B' W B + V^-1) a = B' W d + V^-1 m, with d the flux over its mean, W its weights with a working floor
+    that grows in emission lines, where profiles are known to a few per cent only.
     """
     norm = norm_of(flux, ivar, wave_aa)
     scaled_ivar = ivar * norm**2
-    weight = scaled_ivar / (1.0 + WORKING_FLOOR**2 * scaled_ivar)
     data = jnp.where(ivar > 0, flux / norm, 0.0)
+    floor = WORKING_FLOOR + WORKING_LINE_FLOOR * jnp.clip(data - 2.0, 0.0, None)
+    weight = scaled_ivar / (1.0 + floor**2 * scaled_ivar)
     root = jnp.sqrt(weight)
     weighted = basis * root[:, None]
     # Scaling by the prior's sd keeps the system well conditioned in float32.
@@ -117,9 +133,9 @@ def complexes(line_wave_aa: np.ndarray) -> list[np.ndarray]:
 def complex_masks(wave_aa: np.ndarray, line_wave_aa: np.ndarray) -> list[np.ndarray]:
     """The grid's pixels that belong to each complex: halfway to its neighbours."""
     spans = [line_wave_aa[c] for c in complexes(line_wave_aa)]
-    between = [(a.max() + b.min()) / 2 for a, b in zip(spans[:-1], spans[1:], strict=True)]
+    between = [(a.max() + b.min()) / 2 for a, b in pairwise(spans)]
     edges = [-np.inf, *between, np.inf]
-    return [(wave_aa > low) & (wave_aa <= high) for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    return [(wave_aa > low) & (wave_aa <= high) for low, high in pairwise(edges)]
 
 
 def principal(spectra: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
@@ -136,19 +152,22 @@ def principal(spectra: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
     return unit.T * np.sqrt(spectra.shape[1]), np.sqrt(np.maximum(values, 0.0))
 
 
-def learn(continua: np.ndarray, lines: np.ndarray, wave_aa: np.ndarray, line_wave_aa: np.ndarray) -> Projection:
+def learn(
+    continua: np.ndarray, lines: np.ndarray, wave_aa: np.ndarray, line_wave_aa: np.ndarray, ranks: Ranks = DEFAULT_RANKS
+) -> Projection:
     """A projection from simulated, noise-free continua and lines [galaxy, grid], both over the continuum's mean."""
-    continuum_basis = principal(continua, RANK_CONTINUUM)[0]
+    continuum_basis = principal(continua, ranks.continuum)[0]
     strength = np.abs(lines).sum(1, keepdims=True)
+    strength = np.where(strength > 0, strength, 1.0)  # galaxies without young stars have no lines
     shapes = lines / np.sqrt(strength * np.median(strength))  # so that a few extreme emitters do not decide
     blocks, importance = [], []
     for inside in complex_masks(wave_aa, line_wave_aa):
-        vectors, singular = principal(shapes[:, inside], RANK_COMPLEX)
+        vectors, singular = principal(shapes[:, inside], ranks.one_complex)
         block = np.zeros((len(vectors), len(wave_aa)))
         block[:, inside] = vectors
         blocks.append(block)
         importance.append(singular)
-    strongest = np.argsort(np.concatenate(importance))[::-1][:RANK_LINES]
+    strongest = np.argsort(np.concatenate(importance))[::-1][: ranks.lines]
     basis = np.concatenate([continuum_basis, np.concatenate(blocks)[np.sort(strongest)]]).T.astype(np.float16)
     n_continuum = len(continuum_basis)
     a_continuum = np.linalg.lstsq(basis[:, :n_continuum].astype(np.float64), continua.T, rcond=None)[0]

@@ -38,7 +38,8 @@ class Schedule:
     learning_rate: float = 1e-3
     average: float = 0.999
     checkpoint_every: int = 20
-    validation_chunks: int = 4
+    validation_chunks: int = 24
+    validation_size: int = 128
 
     @property
     def total_steps(self) -> int:
@@ -130,8 +131,8 @@ def _claim(folder: Path, configuration: dict, resume: bool) -> None:
 
 
 def _validation(simulate: Simulator, schedule: Schedule, folder: Path) -> Any:
-    """Galaxies that no step sees: chunks of another seed."""
-    chunks = [simulate(schedule.seed + 1_000_003, i, schedule.chunk_size) for i in range(schedule.validation_chunks)]
+    """Galaxies that no step sees: chunks of another seed, small and many, for a chunk has one redshift and one survey only."""
+    chunks = [simulate(schedule.seed + 1_000_003, i, schedule.validation_size) for i in range(schedule.validation_chunks)]
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *chunks)
 
 

@@ -14,28 +14,37 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from ..errors import ModelFileError
 
 Tree = Any
 
 
-def named_leaves(tree: Tree) -> dict[str, jax.Array]:
+def named_leaves(tree: Tree) -> dict[str, jax.Array | jax.ShapeDtypeStruct]:
     """The arrays of a tree by path; wrappers that are resolved at run time keep their inner names."""
-    leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(tree, eqx.is_array))
+    leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(tree, _is_array))
     return {jax.tree_util.keystr(path).lstrip("."): leaf for path, leaf in leaves}
+
+
+def _is_array(leaf: Any) -> bool:
+    return eqx.is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct)
+
+
+def _kind(leaf: Any) -> tuple[tuple[int, ...], bool]:
+    """Shape, and whether the numbers are real; their precision may differ."""
+    return leaf.shape, jnp.issubdtype(leaf.dtype, jnp.inexact)
 
 
 def save_arrays(tree: Tree, path: Path) -> str:
     """Write the tree's arrays; returns the file's sha256."""
-    # (ascontiguousarray would turn scalars into vectors)
-    save_file({name: np.array(leaf, order="C") for name, leaf in named_leaves(tree).items()}, path)
+    # Not by safetensors' own `save_file`: only the owner could read its files. (ascontiguousarray would turn scalars into vectors.)
+    path.write_bytes(save({name: np.array(leaf, order="C") for name, leaf in named_leaves(tree).items()}))
     return sha256(path)
 
 
 def load_arrays(template: Tree, path: Path) -> Tree:
-    """The template with its arrays replaced by those in the file.
+    """The template with its arrays (or their shapes: `eqx.filter_eval_shape`) replaced by those in the file.
 
     Raises
     ------
@@ -51,14 +60,14 @@ def load_arrays(template: Tree, path: Path) -> Tree:
         ) from error
     expected = named_leaves(template)
     wrong = sorted(set(stored) ^ set(expected))
-    wrong += [name for name in set(stored) & set(expected) if stored[name].shape != expected[name].shape]
+    wrong += [name for name in sorted(set(stored) & set(expected)) if _kind(stored[name]) != _kind(expected[name])]
     if wrong:
         raise ModelFileError(
             f"{path} does not fit this architecture (first difference: {wrong[0]})",
             expected=f"the {len(expected)} arrays of the recipe's network",
             mend="Use the recipe that the weights were trained by.",
         )
-    arrays, rest = eqx.partition(template, eqx.is_array)
+    arrays, rest = eqx.partition(template, _is_array)
     filled = jax.tree_util.tree_map_with_path(
         lambda path_, leaf: jnp.asarray(stored[jax.tree_util.keystr(path_).lstrip(".")], leaf.dtype), arrays
     )
@@ -76,14 +85,19 @@ def read_card(folder: Path) -> dict:
     Raises
     ------
     ModelFileError
-        If either is missing, or the checksum differs.
+        If either is missing, the card cannot be read, or the checksum differs.
     """
     card_path, weights = folder / "card.json", folder / "weights.safetensors"
     if not card_path.is_file() or not weights.is_file():
         raise ModelFileError(
             f"{folder} holds no model", expected="card.json and weights.safetensors", mend="Reinstall slipher or train again."
         )
-    card = json.loads(card_path.read_text())
+    try:
+        card = dict(json.loads(card_path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ModelFileError(
+            f"{card_path} cannot be read ({error})", expected="a JSON object", mend="Reinstall slipher or train again."
+        ) from error
     found = sha256(weights)
     if card.get("sha256") != found:
         raise ModelFileError(

@@ -6,6 +6,7 @@ Everything is per draw and needs no data. Masses and rates are of what the spect
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from ..grids.library import Library
@@ -126,9 +127,10 @@ def derive(
     found.update({name: values[name] for name in QUANTITIES if name in values and name not in found})
     found["dn4000"] = dn4000(rest.wave_aa, smooth)
     found["colour_ug"], found["colour_gr"] = magnitude[0] - magnitude[1], magnitude[1] - magnitude[2]
-    for name, members in REPORTED_LINES.items():
-        index = jnp.array([library.line_names.index(member) for member in members])
-        luminosity = jnp.sum(line_luminosity[index])
-        found[f"flux_{name}"] = flux_scale * luminosity
-        found[f"ew_{name}"] = luminosity / jnp.interp(library.line_wave_aa[index[0]], rest.wave_aa, smooth)
+    members = [[library.line_names.index(member) for member in lines] for lines in REPORTED_LINES.values()]
+    sums = np.array([[float(i in of) for i in range(len(library.line_names))] for of in members], np.float32)
+    luminosity = jnp.asarray(sums) @ line_luminosity
+    beside = jnp.interp(library.line_wave_aa[np.array([of[0] for of in members])], rest.wave_aa, smooth)
+    for i, name in enumerate(REPORTED_LINES):
+        found[f"flux_{name}"], found[f"ew_{name}"] = flux_scale * luminosity[i], luminosity[i] / beside[i]
     return Derived(found, rates(parts, t_universe_gyr, log_mass, library))

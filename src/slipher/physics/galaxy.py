@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -97,8 +98,8 @@ def ingredients(model: GalaxyModel, values: Values, t_universe_gyr: Scalar, libr
     return Ingredients(
         mass_cells=mass,
         z_weights=z_star,
-        old=jnp.einsum("z,c,zck->k", z_star, mass[n:], library.old_weights),
-        young=jnp.einsum("z,c,zck->k", z_star, mass[:n], library.young_weights),
+        old=_weighted(library.old_weights, z_star, mass[n:]),
+        young=_weighted(library.young_weights, z_star, mass[:n]),
         nebular=continuum,
         lines=lines,
     )
@@ -116,9 +117,15 @@ def nebular_emission(
     The stars' metallicity sets the ionising photons (through H beta), the gas' metallicity and ionisation parameter the rest.
     """
     w_z, w_u = cubic_weights(log_zgas, library.log_z), cubic_weights(log_u, library.log_u)
-    hbeta = mass_young * 10 ** jnp.einsum("z,u,zuc->c", z_star, w_u, library.log_hbeta)
-    ratio = 10 ** jnp.einsum("z,u,zucl->cl", w_z, w_u, library.log_line_ratio)
-    return hbeta @ ratio, jnp.einsum("c,z,u,zuck->k", hbeta, w_z, w_u, library.nebular_weights)
+    hbeta = mass_young * 10 ** _weighted(library.log_hbeta, z_star, w_u)
+    ratio = 10 ** _weighted(library.log_line_ratio, w_z, w_u)
+    return hbeta @ ratio, hbeta @ _weighted(library.nebular_weights, w_z, w_u)
+
+
+def _weighted(table: Float[Array, "a b *rest"], first: Float[Array, "a"], second: Float[Array, "b"]) -> Float[Array, "*rest"]:
+    """A table summed over its first two axes with the outer product of weights: one product of matrices in a batch."""
+    flat = jnp.outer(first, second).ravel() @ table.reshape(len(first) * len(second), -1)
+    return flat.reshape(table.shape[2:])
 
 
 def attenuation(model: GalaxyModel, values: Values, wave_aa: Float[Array, "pixel"]) -> dust.TwoComponent:
@@ -174,6 +181,14 @@ def spread_lines(view: View, windows: Float[Array, "line window"]) -> Float[Arra
     """Sum of line windows on the view's pixels, through its resolution matrix if it has one."""
     total = jnp.zeros_like(view.wave_aa).at[view.line_pixels].add(windows)
     return total if view.resolution is None else apply_bands(view.resolution, total)
+
+
+def spread_groups(
+    view: View, windows: Float[Array, "line window"], group: Int[Array, "line"], n_group: int
+) -> Float[Array, "group pixel"]:
+    """Line windows on the view's pixels as `spread_lines` has them, each group of lines by itself."""
+    total = jnp.zeros((n_group, len(view.wave_aa))).at[group[:, None], view.line_pixels].add(windows)
+    return total if view.resolution is None else jax.vmap(apply_bands, (None, 0))(view.resolution, total)
 
 
 def apply_bands(bands: Float[Array, "offset pixel"], flux: Float[Array, "pixel"]) -> Float[Array, "pixel"]:

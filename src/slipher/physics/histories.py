@@ -39,10 +39,11 @@ def continuity(
     The parameterisation of Leja et al. (2019), section 2.3 ("continuity").
     """
     edges = bin_edges(t_universe_gyr)
+    widths = jnp.diff(edges)
     log_sfr = -jnp.concatenate([jnp.zeros(1), jnp.cumsum(log_sfr_ratios)])
-    mass = 10 ** (log_sfr - log_sfr.max()) * jnp.diff(edges)
-    formed = jnp.concatenate([jnp.zeros(1), jnp.cumsum(mass)]) / mass.sum()
-    return jnp.interp(age_gyr, edges, formed)
+    mass = 10 ** (log_sfr - log_sfr.max()) * widths
+    share = jnp.clip((age_gyr[:, None] - edges[:-1]) / jnp.maximum(widths, 1e-9), 0.0, 1.0)  # of each bin, formed since
+    return share @ (mass / mass.sum())
 
 
 def burst(age_gyr: Cumulative, t_universe_gyr: Scalar, *, log_t_burst: Scalar) -> Cumulative:

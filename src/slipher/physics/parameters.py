@@ -5,13 +5,15 @@ flows start from it, samplers have no edges, and nothing leaks out of the prior'
 networks and samplers; everywhere else a galaxy is a dict of named values.
 """
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import ndtr, ndtri
 from jaxtyping import Array, Float
 
 Scalar = Float[Array, "*shape"]
+Bound = float | Float[np.ndarray, "..."]
 U_MAX = 5.2  # beyond it the normal distribution function is 1 in float32
 
 
@@ -19,8 +21,8 @@ U_MAX = 5.2  # beyond it the normal distribution function is 1 in float32
 class Uniform:
     """Uniform between `low` and `high`."""
 
-    low: float
-    high: float
+    low: Bound
+    high: Bound
 
     def from_normal(self, u: Scalar) -> Scalar:
         return self.low + (self.high - self.low) * ndtr(jnp.clip(u, -U_MAX, U_MAX))
@@ -33,10 +35,10 @@ class Uniform:
 class TruncatedNormal:
     """Normal of mean `loc` and width `scale`, cut at `low` and `high`."""
 
-    loc: float
-    scale: float
-    low: float
-    high: float
+    loc: Bound
+    scale: Bound
+    low: Bound
+    high: Bound
 
     def _cdf_range(self) -> tuple[Array, Array]:
         return ndtr((self.low - self.loc) / self.scale), ndtr((self.high - self.loc) / self.scale)
@@ -55,8 +57,8 @@ class TruncatedNormal:
 class TruncatedStudent2:
     """Student's t with two degrees of freedom (closed form), of width `scale`, cut at +-`limit`."""
 
-    scale: float
-    limit: float
+    scale: Bound
+    limit: Bound
 
     def _cdf(self, x: Scalar) -> Scalar:
         t = x / self.scale
@@ -86,9 +88,17 @@ class Parameter:
     meaning: str
 
 
-def from_normal(parameters: tuple[Parameter, ...], u: Float[Array, "parameter"]) -> dict[str, Scalar]:
-    """Named physical values of a point in u-space."""
-    return {p.name: p.prior.from_normal(u[i]) for i, p in enumerate(parameters)}
+def from_normal(parameters: tuple[Parameter, ...], u: Float[Array, "parameter *rest"]) -> dict[str, Scalar]:
+    """Named physical values of a point in u-space.
+
+    Priors of one kind are transformed together, as one prior with arrays for bounds: a sixteenth of the operations to compile.
+    """
+    values = {}
+    for kind in dict.fromkeys(type(p.prior) for p in parameters):
+        index = [i for i, p in enumerate(parameters) if type(p.prior) is kind]
+        facts = np.array([astuple(parameters[i].prior) for i in index]).T[(...,) + (None,) * (u.ndim - 1)]
+        values |= dict(zip(index, kind(*facts).from_normal(u[np.array(index)]), strict=True))
+    return {p.name: values[i] for i, p in enumerate(parameters)}
 
 
 def to_normal(parameters: tuple[Parameter, ...], values: dict[str, Scalar]) -> Float[Array, "parameter"]:

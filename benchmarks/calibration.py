@@ -1,0 +1,133 @@
+"""Are the posteriors calibrated, and how sharp: `python benchmarks/calibration.py [--mocks 2000] [--refined 300] [--model NAME]`.
+
+Fresh mocks over the whole prior (S/N 2-60, z 0.003-0.4, three surveys, masks), through the door that real spectra take. Once with the
+network's draws as they are, and a part of them refined; then the same tests on posteriors broken on purpose, which have to fail. Hours.
+"""
+
+import argparse
+import sys
+import time
+from itertools import pairwise
+
+import numpy as np
+from tables import machine, markdown_table, write_section
+
+from slipher.inference import refine
+from slipher.models import calibration, shipped
+
+SEED = 2026
+SN_EDGES = (2.0, 5.0, 10.0, 20.0, 35.0, 60.0)
+Z_EDGES = (0.003, 0.1, 0.2, 0.3, 0.4)
+
+
+def tests_of(run: calibration.Run, made: shipped.Shipped) -> list[object]:
+    """One row: KS failures, smallest p, TARP, mean coverages."""
+    found = calibration.report(run, made)
+    p = np.array(found.ks_pvalues)
+    overall = {level: np.mean([c.coverage for c in found.coverage if c.level == level and not c.covariate]) for level in (0.68, 0.95)}
+    n_fail = int((p < 0.05 / len(p)).sum())
+    verdict = "passes" if found.passes else "; ".join(found.failures())[:160]
+    return [
+        len(run.truth),
+        f"{n_fail} of {len(p)}",
+        f"{p.min():.1e}",
+        tarp_p,
+        f"{overall[0.68]:.3f}",
+        f"{overall[0.95]:.3f}",
+        verdict,
+    ]
+
+
+def coverage_by(run: calibration.Run, values: np.ndarray, edges: tuple[float, ...]) -> list[list[object]]:
+    """Coverage of the central 68 % and 95 % intervals, mean over parameters, in bins."""
+    truth, draws, rows = np.array(run.truth), np.array(run.draws), []
+    for low, high in pairwise(edges):
+        inside = (values >= low) & (values < high)
+        row: list[object] = [f"{low:g}-{high:g}", int(inside.sum())]
+        for level in (0.68, 0.95):
+            a, b = np.quantile(draws[inside], ((1 - level) / 2, (1 + level) / 2), axis=1)
+            hit = (truth[inside] >= a) & (truth[inside] <= b)
+            row += [f"{hit.mean():.3f}", f"{hit.mean(0).min():.3f}-{hit.mean(0).max():.3f}"]
+        rows.append(row)
+    return rows
+
+
+def broken(run: calibration.Run, how: str) -> calibration.Run:
+    """The run with its posteriors spoilt: too narrow, too wide, shifted, or of another galaxy."""
+    wrong = calibration.Run()
+    wrong.__dict__.update(run.__dict__)
+    draws = np.array(run.draws)
+    mean = draws.mean(1, keepdims=True)
+    changed = {
+        "20 % too narrow": mean + 0.8 * (draws - mean),
+        "25 % too wide": mean + 1.25 * (draws - mean),
+        "shifted by 0.2 sigma": draws + 0.2 * draws.std(1, keepdims=True),
+        "of another galaxy": np.roll(draws, 1, axis=0),
+    }[how]
+    wrong.draws = list(changed)
+    return wrong
+
+
+def sharpness(run: calibration.Run) -> list[list[object]]:
+    """By S/N: which rung held, nats between flow and exact posterior, seconds."""
+    sn, rows = np.array(run.sn), []
+    holds = np.array([refine.holds(r) for r in run.results])
+    first = np.array([r.method == "importance" for r in run.results])
+    for low, high in [*pairwise(SN_EDGES), (SN_EDGES[0], SN_EDGES[-1])]:
+        inside = (sn >= low) & (sn < high)
+        if not inside.any():
+            continue
+        seconds = np.array(run.seconds)
+        rows.append([
+            f"{low:g}-{high:g}", int(inside.sum()), f"{first[inside].mean():.0%}", f"{holds[inside].mean():.0%}",
+            f"{np.median(np.array(run.nats)[inside]):.1f}",
+            *(f"{np.median(seconds[inside & which]):.2f}" if (inside & which).any() else "" for which in (first, ~first)),
+            f"{np.median(seconds[inside]):.2f}",
+        ])  # fmt: skip
+    return rows
+
+
+def watch(done: int, total: int, _: dict) -> None:
+    """A line now and then."""
+    if done % 50 == 0 or done == total:
+        print(f"{time.strftime('%H:%M:%S')} {done}/{total}", file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--mocks", type=int, default=2000)
+    parser.add_argument("--refined", type=int, default=300)
+    parser.add_argument("--model", default="galaxy")
+    parser.add_argument("--record", action="store_true", help="write the result on the model's card")
+    options = parser.parse_args()
+    made = shipped.load(options.model)
+    here = machine("slipher", "jax")
+    before = calibration.collect(options.model, n=options.mocks, seed=SEED, refined=False, progress=watch)
+    calibration.collect(options.model, n=2, seed=1, refined=True)  # compiles
+    after = calibration.collect(options.model, n=options.refined, seed=SEED, refined=True, progress=watch)
+    if options.record:
+        calibration.record(options.model, before, after)
+    same = calibration.Run()
+    same.__dict__.update({k: v[: options.refined] for k, v in before.__dict__.items()})
+    kinds = {"amortised": before, "amortised, those refined below": same, "refined": after}
+    ways = ("20 % too narrow", "25 % too wide", "shifted by 0.2 sigma", "of another galaxy")
+    head = ["posterior", "mocks", "KS fails", "smallest p", "TARP p", "68 %", "95 %", "verdict at 5 %, Bonferroni"]
+    text = ["## Calibration", f"`python benchmarks/calibration.py --mocks {options.mocks} --refined {options.refined}`. {here}"]
+    text.append(markdown_table(head, [[name, *tests_of(run, made)] for name, run in kinds.items()]))
+    text.append("The same tests on posteriors broken on purpose:")
+    text.append(markdown_table(head, [[how, *tests_of(broken(before, how), made)] for how in ways]))
+    for name, run in (("amortised", before), ("refined", after)):
+        for what, values, edges in (("S/N", run.sn, SN_EDGES), ("redshift", run.redshift, Z_EDGES)):
+            columns = [what, "mocks", "68 %", "by parameter", "95 %", "by parameter"]
+            text += [f"Coverage by {what}, {name}:", markdown_table(columns, coverage_by(run, np.array(values), edges))]
+    write_section("calibration", "\n\n".join(text))
+    columns = ["S/N", "mocks", "k < 0.7, ESS > 100", "refined", "nats", "s, importance", "s, chains", "s, median"]
+    text = ["## Sharpness and cost of refinement", f"`python benchmarks/calibration.py --refined {options.refined}`. {here}"]
+    text.append("`refined`: k < 0.7 and ESS > 100, or chains with R-hat < 1.01 whose exact weights have k < 0.7. `nats`: symmetrised "
+                "Kullback-Leibler divergence between the flow and the exact posterior, median. Seconds from a spectrum in memory to draws.")  # fmt: skip
+    text.append(markdown_table(columns, sharpness(after)))
+    write_section("sharpness", "\n\n".join(text))
+
+
+if __name__ == "__main__":
+    main()

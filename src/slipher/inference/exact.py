@@ -1,0 +1,121 @@
+"""Points of u-space against every pixel: the exact posterior density, and draws of what is linear given the rest.
+
+One compiled function serves the importance weights, the snapshots that a reduction is made from, and the finished draws; it takes points in
+batches of one size, so that nothing is compiled twice.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..grids.library import Library
+from ..instrument.systematics import Systematics, groups_of
+from ..physics.galaxy import GalaxyModel, View
+from . import likelihood
+from .covariance import Whitening
+
+BATCH = 50
+
+
+class Problem(eqx.Module):
+    """One galaxy's data, ready for the likelihood."""
+
+    view: View
+    white: Whitening
+    flux: Float[Array, "pixel"]
+    whitened: Float[Array, "pixel"]
+    t_universe_gyr: Float[Array, ""]
+
+
+class Target(NamedTuple):
+    """All that a posterior density depends on, besides the parameters."""
+
+    task: Problem
+    library: Library
+    model: GalaxyModel
+    systematics: Systematics
+
+
+class Draw(NamedTuple):
+    """A point against the data. Spectra are in the data's unit, luminosities per unit amplitude.
+
+    `luminosity` and `spectrum` hold the line strengths drawn; `spectrum` also the calibration and mismatch that the data ask for.
+    `lines` are the columns of line groups and of the gas' velocity.
+    """
+
+    log_posterior: Float[Array, ""]
+    chi2: Float[Array, ""]
+    amplitude: Float[Array, ""]
+    luminosity: Float[Array, "line"]
+    continuum: Float[Array, "pixel"]
+    lines: Float[Array, "column pixel"]
+    spectrum: Float[Array, "pixel"]
+
+
+def problem(view: View, white: Whitening, flux: Float[Array, "pixel"], t_universe_gyr: Array) -> Problem:
+    """Whiten the data once."""
+    return Problem(view, white, flux, white.apply(flux), t_universe_gyr)
+
+
+def n_linear(library: Library) -> int:
+    """Standard normal numbers that a draw takes: the amplitude, the line groups, the gas' velocity."""
+    return len(groups_of(library)) + 2
+
+
+def evaluate(u: Float[Array, "draw parameter"], target: Target, keep: Callable[[Draw], Any], *, noise: Array | None = None) -> Any:
+    """Points of u-space against every pixel.
+
+    Parameters
+    ----------
+    keep
+        What is wanted of each `Draw`.
+    noise
+        Standard normal numbers [draw, `n_linear`] for what is linear; the conditional mean without.
+    """
+    if noise is None:
+        noise = np.zeros((len(u), n_linear(target.library)), np.float32)
+    u, noise, parts = np.asarray(u), np.asarray(noise), []
+    for first in range(0, len(u), BATCH):
+        some = (x[first : first + BATCH] for x in (u, noise))
+        n = min(BATCH, len(u) - first)
+        filled = (np.pad(x, ((0, BATCH - n), (0, 0)), mode="edge") for x in some)
+        done = keep(_evaluate(*filled, *target))
+        parts.append(jax.tree.map(lambda leaf, n=n: np.asarray(leaf)[:n], done))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+
+def log_posterior(u: Float[Array, "draw parameter"], target: Target) -> Float[np.ndarray, "draw"]:
+    """log p(data | u) + log N(u; 0, 1) of points, up to a constant, from every pixel."""
+    return evaluate(u, target, lambda draw: draw.log_posterior).astype(np.float64)
+
+
+@partial(jax.jit, static_argnames=("model", "systematics"))
+def _evaluate(u: Array, noise: Array, task: Problem, library: Library, model: GalaxyModel, systematics: Systematics) -> Draw:
+    return jax.vmap(lambda point, normal: _one(point, normal, task, library, model, systematics))(u, noise)
+
+
+def _one(u: Array, normal: Array, task: Problem, library: Library, model: GalaxyModel, systematics: Systematics) -> Draw:
+    light = likelihood.light_at_pixels(u, model, task.view, task.t_universe_gyr, library, systematics)
+    white = task.white
+    fit = likelihood.fit_amplitude(likelihood.linear_at_pixels(light, white), white.inverse_sigma * task.flux, white.inner)
+    # A mass is positive: the far tail of its Gaussian, met only where there is no signal, is cut.
+    amplitude = jnp.maximum(fit.amplitude + fit.amplitude_sd * normal[0], 1e-3 * fit.amplitude)
+    scatter = fit.lines_mean + fit.lines_slope * (amplitude - fit.amplitude)
+    scatter += jax.scipy.linalg.solve_triangular(fit.lines_factor.T, normal[1:], lower=False)
+    factor = 1.0 + light.share * scatter[:-1]
+    spectrum = amplitude * (light.continuum + factor @ light.groups + scatter[-1] * light.shift)
+    return Draw(
+        log_posterior=fit.log_likelihood - 0.5 * jnp.sum(u**2),
+        chi2=fit.chi2,
+        amplitude=amplitude,
+        luminosity=light.luminosity * factor[likelihood.group_index(library)],
+        continuum=fit.amplitude * light.continuum,
+        lines=fit.amplitude * jnp.concatenate([light.groups, light.shift[None]]),
+        spectrum=spectrum + white.explained(task.flux - spectrum),
+    )
