@@ -89,7 +89,7 @@ def sharpness(run: calibration.Run) -> list[list[object]]:
 
 def watch(done: int, total: int, _: dict) -> None:
     """A line now and then."""
-    if done % 50 == 0 or done == total:
+    if done % 20 == 0 or done == total:
         print(f"{time.strftime('%H:%M:%S')} {done}/{total}", file=sys.stderr, flush=True)
 
 

@@ -63,6 +63,8 @@ def main() -> None:
     parser.add_argument("desi", type=Path, nargs="?")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    if options.out is not None:
+        options.out.mkdir(parents=True, exist_ok=True)
     rows, refined, fitted = [], 0, 0
     paths = [*sorted(options.sdss.glob("spec-*.fits")), *([options.desi] if options.desi else [])]
     for path in paths:

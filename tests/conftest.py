@@ -20,4 +20,3 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"the real survey files are not here ({SHARED})")
     return SHARED
-

@@ -81,9 +81,7 @@ def write_spspec(path: Path, *, dispersion: bool = True, **cards) -> Path:
     mask = np.zeros(N_PIXEL, np.float32)
     mask[20] = 1 << 23
     hdu = fits.PrimaryHDU(np.stack([flux, flux - 10, error, mask]).astype(np.float32))
-    hdu.header.update(
-        {"PLATEID": 266, "MJD": 51602, "FIBERID": 7, "COEFF0": 3.58, "COEFF1": 1e-4, "BUNIT": "1.0E-17 erg/cm/s/Ang"}
-    )
+    hdu.header.update({"PLATEID": 266, "MJD": 51602, "FIBERID": 7, "COEFF0": 3.58, "COEFF1": 1e-4, "BUNIT": "1.0E-17 erg/cm/s/Ang"})
     hdu.header.update({"Z": 0.1, "Z_ERR": 1e-5, "Z_WARNIN": 0, "VEL_DIS": 120.0, "VEL_DISE": 6.0, "SPEC_CLN": 2})
     hdu.header.update({"RAOBJ": 146.7, "DECOBJ": -1.0} | cards)
     tables = [fits.BinTableHDU(Table({"x": [1.0]})) for _ in range(5)]

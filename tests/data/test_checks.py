@@ -79,9 +79,7 @@ def test_masks_and_masked_arrays():
     assert not door(flux=MaskedColumn(FLUX, mask=bad, unit="1e-17 erg / (s cm2 Angstrom)")).good[4]
 
 
-@pytest.mark.parametrize(
-    "order", [np.arange(N)[::-1], np.random.default_rng(0).permutation(N)], ids=["reversed", "any"]
-)
+@pytest.mark.parametrize("order", [np.arange(N)[::-1], np.random.default_rng(0).permutation(N)], ids=["reversed", "any"])
 def test_wavelengths_are_put_in_order_with_all_that_goes_with_them(order):
     flux, lsf = np.arange(N) + 1.0, np.linspace(50, 60, N)
     straight = door(flux=flux, ivar=flux, resolving_power=None, lsf_kms=lsf)

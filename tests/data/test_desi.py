@@ -127,10 +127,7 @@ def test_the_real_matrix_has_desis_convention(shared_data):
         matrix = spectrum.resolution_matrix[:, start:stop]
         np.testing.assert_array_equal(matrix, fits.getdata(path, f"{arm}_RESOLUTION")[0])
         shape = (stop - start, stop - start)
-        scatter = [
-            np.std(dia_array((matrix, offsets), shape=shape).sum(1)[10:-10])
-            for offsets in (np.arange(5, -6, -1), np.arange(-5, 6))
-        ]
+        scatter = [np.std(dia_array((matrix, offsets), shape=shape).sum(1)[10:-10]) for offsets in (np.arange(5, -6, -1), np.arange(-5, 6))]
         assert scatter[0] < 0.01
         assert scatter[0] < 0.3 * scatter[1]
 

@@ -39,9 +39,7 @@ def assert_identical(first, second):
     for name in ("redshift", "segments", "id", "survey", "ebv", "flags"):
         assert getattr(first, name) == getattr(second, name), name
     origin = {"ORIGIN", "ORIGIN_SHA256"}
-    assert {k: v for k, v in first.labels.items() if k not in origin} == {
-        k: v for k, v in second.labels.items() if k not in origin
-    }
+    assert {k: v for k, v in first.labels.items() if k not in origin} == {k: v for k, v in second.labels.items() if k not in origin}
 
 
 def test_arrays_are_clean(path):

@@ -43,9 +43,7 @@ def test_vacuum_wavelengths_against_specutils():
 
 
 def test_known_lines_in_vacuum():
-    np.testing.assert_allclose(
-        sources.vacuum_wavelength(np.array([4861.325, 5006.843, 6562.80])), [4862.683, 5008.240, 6564.61], atol=5e-3
-    )
+    np.testing.assert_allclose(sources.vacuum_wavelength(np.array([4861.325, 5006.843, 6562.80])), [4862.683, 5008.240, 6564.61], atol=5e-3)
 
 
 def test_cell_averages_against_quadrature():

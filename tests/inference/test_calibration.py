@@ -114,9 +114,7 @@ def test_tarp_curves_bend_the_right_way(mocks):
     at = np.searchsorted(tarp(KEY, mocks.truth, exact(mocks)).credibility, 0.9)
     curves = {f.__name__: tarp(KEY, mocks.truth, f(mocks)) for f in (too_narrow, exact, too_wide)}
     assert curves["too_narrow"].coverage[at] < curves["exact"].coverage[at] < curves["too_wide"].coverage[at]
-    inside = (curves["exact"].low <= curves["exact"].credibility) & (
-        curves["exact"].credibility <= curves["exact"].high
-    )
+    inside = (curves["exact"].low <= curves["exact"].credibility) & (curves["exact"].credibility <= curves["exact"].high)
     assert inside.mean() > 0.8
 
 

@@ -45,10 +45,7 @@ def test_agrees_with_arviz(arviz, n, target_sd):
 @pytest.mark.parametrize("k", [-0.3, 0.1, 0.5, 0.9])
 def test_recovers_the_shape_of_a_generalised_pareto(k):
     rng = np.random.default_rng(3)
-    fits = [
-        fit_generalised_pareto(np.sort(stats.genpareto.rvs(k, scale=2.0, size=2000, random_state=rng)))
-        for _ in range(10)
-    ]
+    fits = [fit_generalised_pareto(np.sort(stats.genpareto.rvs(k, scale=2.0, size=2000, random_state=rng))) for _ in range(10)]
     assert np.mean([fit[0] for fit in fits]) == pytest.approx(k, abs=0.04)
     assert np.mean([fit[1] for fit in fits]) == pytest.approx(2.0, rel=0.05)
 
@@ -63,9 +60,7 @@ def test_khat_of_weights_with_a_known_tail(k):
 @pytest.mark.parametrize("k", [-0.4, 0.0, 0.7])
 def test_quantiles_agree_with_scipy(k):
     probability = np.linspace(0.01, 0.99, 9)
-    np.testing.assert_allclose(
-        generalised_pareto_quantile(probability, k, 1.7), stats.genpareto.ppf(probability, k, scale=1.7), rtol=1e-10
-    )
+    np.testing.assert_allclose(generalised_pareto_quantile(probability, k, 1.7), stats.genpareto.ppf(probability, k, scale=1.7), rtol=1e-10)
 
 
 def test_an_almost_exact_proposal_is_recognised():

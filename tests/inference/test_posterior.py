@@ -255,9 +255,7 @@ def test_a_prediction_has_bands_and_residuals(posterior):
 def test_residuals_without_information_do_not_warn():
     n = 12
     zero = np.zeros(n, dtype=np.float32)
-    prediction = Prediction(
-        wave_aa=np.linspace(4000.0, 5000.0, n), flux=zero, ivar=zero, draws=zero[None], sigma_model=zero
-    )
+    prediction = Prediction(wave_aa=np.linspace(4000.0, 5000.0, n), flux=zero, ivar=zero, draws=zero[None], sigma_model=zero)
     assert np.isnan(prediction.residuals()).all()
     assert prediction.segments == ((0, n),)
 

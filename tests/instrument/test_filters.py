@@ -11,9 +11,7 @@ from slipher.grids.filters import FilterCurve, filter_names, load_filters
 from slipher.instrument.filters import coverage, filter_matrix, synthetic_photometry
 
 C_AA_S = 2.99792458e18
-OPTICAL = [
-    n for n in filter_names() if n.rpartition("-")[0] in ("sdss2010", "BASS", "hsc2017", "lsst2023", "panstarrs")
-]
+OPTICAL = [n for n in filter_names() if n.rpartition("-")[0] in ("sdss2010", "BASS", "hsc2017", "lsst2023", "panstarrs")]
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +65,7 @@ def test_exact_for_a_piecewise_linear_spectrum_however_coarse():
     wave = np.sort(np.concatenate([[3000.0, 9000.0], rng.uniform(3000.0, 9000.0, 12)]))
     flux = rng.uniform(0.1, 2.0, wave.size)
     for curve in load_filters(["sdss2010-g", "galex-nuv", "bessell-V"])[::2]:
-        dense = np.union1d(
-            np.linspace(curve.wave_aa[0], curve.wave_aa[-1], 400001), np.concatenate([wave, curve.wave_aa])
-        )
+        dense = np.union1d(np.linspace(curve.wave_aa[0], curve.wave_aa[-1], 400001), np.concatenate([wave, curve.wave_aa]))
         dense = dense[(dense >= curve.wave_aa[0]) & (dense <= curve.wave_aa[-1])]
         response = np.interp(dense, curve.wave_aa, curve.response)
         photons = np.trapezoid(response * np.interp(dense, wave, flux) * dense, dense)
@@ -137,9 +133,7 @@ def test_far_tails_may_be_missing_at_the_cost_of_two_millimagnitudes():
         filter_matrix(names, cut, min_coverage=1.0)
 
 
-@pytest.mark.parametrize(
-    "wave", [[5000.0], [5000.0, 4000.0, 3000.0], [3000.0, 4000.0, 4000.0], [3000.0, np.nan, 5000.0], [-1.0, 0.0, 1.0]]
-)
+@pytest.mark.parametrize("wave", [[5000.0], [5000.0, 4000.0, 3000.0], [3000.0, 4000.0, 4000.0], [3000.0, np.nan, 5000.0], [-1.0, 0.0, 1.0]])
 def test_wavelengths_that_do_not_increase_are_refused(wave):
     with pytest.raises(InputError, match="strictly increasing"):
         filter_matrix(["sdss2010-r"], np.array(wave))

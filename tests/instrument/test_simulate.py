@@ -44,9 +44,7 @@ def light(view, library):
     covered = jnp.ones_like(view.wave_aa)
 
     def draw(key, u, systematics):
-        return simulate.light(
-            key, MODEL, from_normal(MODEL.parameters, u), T_UNIVERSE, view, library, systematics, covered
-        )
+        return simulate.light(key, MODEL, from_normal(MODEL.parameters, u), T_UNIVERSE, view, library, systematics, covered)
 
     by_model = {name: jax.jit(lambda k, u, s=s: draw(k, u, s)) for name, s in (("none", NONE), ("default", DEFAULT))}
     return lambda key, u, name: by_model[name](key, u)

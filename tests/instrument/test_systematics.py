@@ -96,6 +96,4 @@ def test_lines_scatter_by_a_fraction_and_an_equivalent_width(library):
     expected = np.hypot(fraction * total, ew * 0.4)
     np.testing.assert_allclose(totals.std(0), expected, rtol=0.06)
     np.testing.assert_allclose(totals.mean(0), total, atol=5 * expected.max() / np.sqrt(4000))
-    np.testing.assert_allclose(
-        drawn[0] / predicted @ members.T / members.sum(1), drawn[0] @ members.T / total, rtol=1e-4
-    )
+    np.testing.assert_allclose(drawn[0] / predicted @ members.T / members.sum(1), drawn[0] @ members.T / total, rtol=1e-4)

@@ -45,9 +45,7 @@ def floats(shape):
 
 
 every_curve = pytest.mark.parametrize("name", dust.ATTENUATION_CURVES)
-every_shape = pytest.mark.parametrize(
-    ("name", "shape"), [(n, s) for n in dust.ATTENUATION_CURVES for s in shapes(n)], ids=str
-)
+every_shape = pytest.mark.parametrize(("name", "shape"), [(n, s) for n in dust.ATTENUATION_CURVES for s in shapes(n)], ids=str)
 
 
 IN_FLOAT64 = """

@@ -16,9 +16,7 @@ RATIOS = (np.zeros(N_BINS - 1), np.full(N_BINS - 1, 3.0), np.full(N_BINS - 1, -3
 SHAPES = {
     "continuity": [{"log_sfr_ratios": r} for r in RATIOS],
     "burst": [{"log_t_burst": b} for b in BURSTS],
-    "continuity_burst": [
-        {"log_sfr_ratios": r, "log_t_burst": b, "log_f_burst": f} for r in RATIOS for b in BURSTS for f in (-5.0, -0.05)
-    ],
+    "continuity_burst": [{"log_sfr_ratios": r, "log_t_burst": b, "log_f_burst": f} for r in RATIOS for b in BURSTS for f in (-5.0, -0.05)],
     "constant": [{"age_start_gyr": s} for s in STARTS],
     "delayed_tau": [{"age_start_gyr": s, "log_tau": t} for s in STARTS for t in TAUS],
     "exponential": [{"age_start_gyr": s, "log_tau": t} for s in STARTS for t in TAUS],
@@ -64,9 +62,7 @@ def test_mass_is_conserved_in_the_librarys_cells(name, shape):
 def test_mass_does_not_depend_on_how_finely_ages_are_sampled(name, shape):
     coarse, t_universe = jnp.asarray(stars.AGE_EDGES_GYR, jnp.float32), jnp.float32(13.4)
     fine = jnp.sort(jnp.concatenate([coarse, 0.5 * (coarse[1:] + coarse[:-1])]))
-    np.testing.assert_allclose(
-        COMPILED[name](fine, t_universe, **shape)[::2], COMPILED[name](coarse, t_universe, **shape), atol=5e-7
-    )
+    np.testing.assert_allclose(COMPILED[name](fine, t_universe, **shape)[::2], COMPILED[name](coarse, t_universe, **shape), atol=5e-7)
 
 
 @every_case

@@ -73,9 +73,7 @@ def test_simple_populations_shine_at_every_wavelength(log_z):
     """Each age cell alone, dust-free, 2450-10400 A; between the metallicities too, where a cubic could overshoot below zero."""
     library = load_library()
     rest = spectrograph.view(np.geomspace(2450.0, 10400.0, 900), 0.0, library, lsf_kms=70.0)
-    nodes = galaxy.lagrange_weights(
-        dispersion_coordinate(jnp.float32(120.0)), dispersion_coordinate(library.sigma_nodes_kms)
-    )
+    nodes = galaxy.lagrange_weights(dispersion_coordinate(jnp.float32(120.0)), dispersion_coordinate(library.sigma_nodes_kms))
     z = galaxy.cubic_weights(jnp.float32(log_z), library.log_z)
     young = jnp.einsum("z,zck,n,pnk->cp", z, library.young_weights, nodes, rest.young)
     old = jnp.einsum("z,zck,n,pnk->cp", z, library.old_weights, nodes, rest.old)

@@ -8,7 +8,6 @@ import pytest
 
 from slipher.models import shipped, training_set
 
-
 N_GALAXY = 16
 
 

@@ -12,7 +12,9 @@ from slipher.networks.projection import Projected
 def projected(chi2: float, log_weight: float, n_pixels: float = 3000.0) -> Projected:
     """A projection of which only the residuals and the weight are looked at."""
     none, zero = jnp.zeros(1), jnp.zeros(())
-    return Projected(none, none, zero, jnp.asarray(chi2 * n_pixels), jnp.asarray(n_pixels), jnp.asarray(log_weight), zero)
+    return Projected(
+        none, none, zero, jnp.asarray(chi2 * n_pixels), jnp.asarray(chi2), jnp.asarray(n_pixels), jnp.asarray(log_weight), zero
+    )
 
 
 # --- the scale --------------------------------------------------------------------------------------------------------

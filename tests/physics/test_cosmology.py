@@ -62,9 +62,7 @@ def test_hubble_constant_scales_every_distance_where_there_is_no_radiation():
     np.testing.assert_allclose(gradient.h0, -distance / 70.0, rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "quantity", [cosmology.luminosity_distance_mpc, cosmology.lookback_time_gyr, cosmology.kpc_per_arcsec]
-)
+@pytest.mark.parametrize("quantity", [cosmology.luminosity_distance_mpc, cosmology.lookback_time_gyr, cosmology.kpc_per_arcsec])
 def test_zero_at_redshift_zero_with_a_finite_derivative(quantity):
     assert quantity(0.0) == 0.0
     assert np.isfinite(jax.grad(quantity)(0.0))
@@ -84,9 +82,7 @@ def test_einstein_de_sitter_has_its_closed_form():
 def test_age_and_lookback_time_add_up():
     today = cosmology.age_gyr(0.0)
     for redshift in (0.01, 1.0, 8.0):
-        np.testing.assert_allclose(
-            cosmology.age_gyr(redshift) + cosmology.lookback_time_gyr(redshift), today, rtol=3e-6
-        )
+        np.testing.assert_allclose(cosmology.age_gyr(redshift) + cosmology.lookback_time_gyr(redshift), today, rtol=3e-6)
 
 
 def test_jit_equals_eager():

@@ -40,9 +40,7 @@ def test_a_burst_is_log_normal():
 
 def test_the_default_mixes_by_mass():
     ratios, at = jnp.linspace(-0.5, 0.5, 6), jnp.float32(-1.0)
-    both = histories.continuity_burst(
-        AGE, T_UNIVERSE, log_sfr_ratios=ratios, log_f_burst=jnp.float32(np.log10(0.25)), log_t_burst=at
-    )
+    both = histories.continuity_burst(AGE, T_UNIVERSE, log_sfr_ratios=ratios, log_f_burst=jnp.float32(np.log10(0.25)), log_t_burst=at)
     smooth = histories.continuity(AGE, T_UNIVERSE, log_sfr_ratios=ratios)
     burst = histories.burst(AGE, T_UNIVERSE, log_t_burst=at)
     np.testing.assert_allclose(both, 0.75 * smooth + 0.25 * burst, atol=1e-6)

@@ -20,9 +20,7 @@ def test_flux_is_one_however_narrow_the_line(sigma, step):
     wave, width = pixels(step)
     profile = line_profile(wave, width, jnp.float32(5008.24), jnp.float32(sigma))
     assert profile.min() > -1e-6
-    np.testing.assert_allclose(
-        jnp.sum(profile * wave * width / C_KMS), 1.0, rtol=5e-4
-    )  # float32 wavelengths are good to 0.02 km/s
+    np.testing.assert_allclose(jnp.sum(profile * wave * width / C_KMS), 1.0, rtol=5e-4)  # float32 wavelengths are good to 0.02 km/s
 
 
 @pytest.mark.parametrize("sigma", [40.0, 150.0])
@@ -31,9 +29,7 @@ def test_pixel_means_against_quadrature(sigma):
     profile = line_profile(wave, width, jnp.float32(5008.24), jnp.float32(sigma))
     for w, mean in zip(np.asarray(wave, float), profile):
         velocity = C_KMS * np.log(w / 5008.24)
-        flux, _ = quad(
-            lambda v: np.exp(-0.5 * (v / sigma) ** 2) / (np.sqrt(2 * np.pi) * sigma), velocity - 34.5, velocity + 34.5
-        )
+        flux, _ = quad(lambda v: np.exp(-0.5 * (v / sigma) ** 2) / (np.sqrt(2 * np.pi) * sigma), velocity - 34.5, velocity + 34.5)
         np.testing.assert_allclose(mean, flux / (w * 69.0 / C_KMS), rtol=2e-3, atol=1e-6)
 
 

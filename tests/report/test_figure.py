@@ -153,9 +153,7 @@ def test_arms_and_jumps_are_not_joined():
     keep = np.r_[0:1000, 1500:3000]
     names = ("wave_aa", "flux", "ivar", "sigma_model")
     whole = make_posterior(n_draws=5).prediction
-    jumping = replace(
-        whole, **{name: getattr(whole, name)[keep] for name in names}, draws=whole.draws[:, keep], segments=()
-    )
+    jumping = replace(whole, **{name: getattr(whole, name)[keep] for name in names}, draws=whole.draws[:, keep], segments=())
     assert list(pieces(jumping)) == [slice(0, 1000), slice(1000, 2500)]
 
 

@@ -64,9 +64,7 @@ def _print_version(wanted: bool) -> bool:
 
 @app.callback()
 def slipher(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
-    ] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")] = False,
 ) -> None:
     """Galaxy physics from spectra, in calibrated posteriors."""
 

@@ -83,9 +83,7 @@ def is_redrock(hdus: fits.HDUList) -> bool:
     return "REDSHIFTS" in disk.names(hdus) and not is_coadd(hdus)
 
 
-def read_coadd(
-    hdus: fits.HDUList, file: disk.File, *, redrock: str | os.PathLike | None = None, keep_sky: bool = False
-) -> Coadd:
+def read_coadd(hdus: fits.HDUList, file: disk.File, *, redrock: str | os.PathLike | None = None, keep_sky: bool = False) -> Coadd:
     """The targets of a coadd file.
 
     Parameters
@@ -189,9 +187,7 @@ def _read_redrock(path: Path) -> dict[int, dict]:
 
 def _spectrum(coadd: Coadd, row: int, flags: Flag) -> Spectrum:
     target = coadd.targetid(row)
-    labels = {
-        name.upper(): disk.scalar(coadd.fibermap[name][row]) for name in FIBERMAP_LABELS if name in coadd.fibermap
-    }
+    labels = {name.upper(): disk.scalar(coadd.fibermap[name][row]) for name in FIBERMAP_LABELS if name in coadd.fibermap}
     labels |= {name.upper(): value for name, value in coadd.redshifts.get(target, {}).items()}
     redshift, warned = _redshift(labels)
     matrix = _matrix(coadd.arms, row)

@@ -130,9 +130,7 @@ def _check_one_resolution(spectrum: Spectrum) -> None:
 
 def _check_segments(segments: tuple[tuple[int, int], ...], n_pixel: int) -> None:
     starts = [0, *(stop for _, stop in segments)]
-    tiles = starts[-1] == n_pixel and all(
-        start == previous < stop for (start, stop), previous in zip(segments, starts, strict=False)
-    )
+    tiles = starts[-1] == n_pixel and all(start == previous < stop for (start, stop), previous in zip(segments, starts, strict=False))
     if not tiles:
         raise InputError(
             f"segments {segments} of {n_pixel} pixels",

@@ -134,9 +134,7 @@ def _typical(survey: str, wave_aa: Float[np.ndarray, "pixel"]) -> Float32[np.nda
     return sigma.astype(np.float32)
 
 
-def nearest_good(
-    values: Float[np.ndarray, "*row pixel"], good: Bool[np.ndarray, "pixel"]
-) -> Float[np.ndarray, "*row pixel"]:
+def nearest_good(values: Float[np.ndarray, "*row pixel"], good: Bool[np.ndarray, "pixel"]) -> Float[np.ndarray, "*row pixel"]:
     """`values` with each pixel that is not good replaced by the nearest good one (there must be one)."""
     index = np.flatnonzero(good)
     right = np.clip(np.searchsorted(index, np.arange(good.size)), 0, index.size - 1)

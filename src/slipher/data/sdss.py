@@ -182,9 +182,7 @@ def _wavelengths(loglam: Float[np.ndarray, "pixel"]) -> Float[np.ndarray, "pixel
         return 10.0 ** (1e-4 * steps)
 
 
-def _sky_residual(
-    wave_aa: Float[np.ndarray, "pixel"], and_mask: Int[np.ndarray, "pixel"] | None
-) -> Bool[np.ndarray, "pixel"]:
+def _sky_residual(wave_aa: Float[np.ndarray, "pixel"], and_mask: Int[np.ndarray, "pixel"] | None) -> Bool[np.ndarray, "pixel"]:
     near_oi = np.abs(wave_aa - OI_5577_AA) < OI_HALF_WIDTH_AA
     return near_oi if and_mask is None else near_oi | ((and_mask & BRIGHTSKY) != 0)
 
@@ -213,9 +211,7 @@ def _lines(hdus: fits.HDUList) -> dict[str, dict]:
     numbers = {name for name, values in lines.items() if values.dtype.kind == "f"}
     if "linename" not in lines or not numbers >= set(LINE_LABELS.values()):
         return {}
-    values = [
-        {label: float(lines[name][k]) for label, name in LINE_LABELS.items()} for k in range(len(lines["linename"]))
-    ]
+    values = [{label: float(lines[name][k]) for label, name in LINE_LABELS.items()} for k in range(len(lines["linename"]))]
     names = [disk.scalar(name) for name in lines["linename"]]
     return {"LINES": {name: line for name, line in zip(names, values, strict=True) if line["flux_err"] > 0}}
 

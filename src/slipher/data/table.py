@@ -207,9 +207,7 @@ def _named(columns: Columns, path: str) -> dict[str, str]:
             found[name] = matches[0]
     if "flux" not in found or not {"wave", "wave_air", "loglam"} & set(found):
         came = f"{path} with the columns {', '.join(columns.arrays) or '(none)'}"
-        expected = (
-            f"a wavelength ({', '.join(ALIASES['wave'][:4])} ...) and a flux ({', '.join(ALIASES['flux'][:4])} ...)"
-        )
+        expected = f"a wavelength ({', '.join(ALIASES['wave'][:4])} ...) and a flux ({', '.join(ALIASES['flux'][:4])} ...)"
         raise UnreadableFile(came, expected=expected, mend="Rename the columns.")
     return found
 

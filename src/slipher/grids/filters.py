@@ -202,10 +202,7 @@ def _speclite_curves() -> tuple[list[FilterCurve], str]:
     for group in speclite.filters.filter_group_names:
         members = speclite.filters.load_filters(f"{group}-*")
         names = [f"{group}-{member.meta['band_name']}" for member in members]  # of lsst2016 the file says lsst
-        curves += [
-            FilterCurve(name, np.array(m.wavelength, float), m.response / m.response.max())
-            for name, m in zip(names, members)
-        ]
+        curves += [FilterCurve(name, np.array(m.wavelength, float), m.response / m.response.max()) for name, m in zip(names, members)]
     return curves, speclite.version.version
 
 

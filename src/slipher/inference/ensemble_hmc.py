@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from . import convergence
 
 LogDensity = Callable[[Float[Array, "parameter"]], Float[Array, ""]]
-TARGET_ACCEPTANCE = 0.7
+TARGET_ACCEPTANCE = 0.8
 TRAJECTORY = 1.6  # in the metric's standard deviations: a quarter of a Gaussian's period
 LONGEST = 32
 BLOCK = 48

@@ -103,9 +103,7 @@ def view(
     )
 
 
-def resolution_bands(
-    matrix: np.ndarray, segments: tuple[tuple[int, int], ...] | None = None
-) -> Float[np.ndarray, "offset pixel"]:
+def resolution_bands(matrix: np.ndarray, segments: tuple[tuple[int, int], ...] | None = None) -> Float[np.ndarray, "offset pixel"]:
     """Bands of `view` from the diagonals of `slipher.data.observation.Spectrum.resolution_matrix`.
 
     DESI's diagonals are aligned by column, the highest offset first, and each segment has a matrix of its own; bands are

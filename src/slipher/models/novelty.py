@@ -1,7 +1,7 @@
 """Novelty: how unlike the model's simulations a spectrum is, before any fit.
 
-What the projection leaves over, pixels that no galaxy of the model explains, is compared with simulations of the same weight
-(total S/N), whose quantiles lie on the card; the score is in their standard deviations.
+What the projection leaves over between the strong lines, pixels that no galaxy of the model explains, is compared with simulations of the
+same weight (total S/N), whose quantiles lie on the card; the score is in their standard deviations.
 """
 
 import numpy as np
@@ -35,5 +35,4 @@ def score(projected: Projected, card: dict) -> float:
         middle, spread = (np.interp(at, known["log_weight"], [row[i] for row in table]) for i in (0, 1))
         return float((value - middle) / spread)
 
-    chi2 = float(projected.chi2) / max(float(projected.n_pixels), 1.0)
-    return deviation(np.log(chi2), known["log_chi2"])
+    return deviation(np.log(max(float(projected.chi2_between_lines), 1e-6)), known["log_chi2"])

@@ -167,7 +167,7 @@ def describe(seen: Observed, setting: Setting, projection: proj.Projection) -> S
 
     projected = jax.lax.map(lambda galaxy: one(*galaxy), (seen.flux, seen.ivar), batch_size=32)
     features = jax.vmap(proj.features, (0, None, 0, None))(projected, projection, seen.redshift, setting.log_lsf)
-    chi2 = projected.chi2 / projected.n_pixels
+    chi2 = projected.chi2_between_lines
     return Simulated(features, seen.u, -jnp.log10(projected.norm), seen.redshift, seen.sn, chi2, projected.log_weight)
 
 

@@ -62,9 +62,7 @@ class PosteriorFlow(eqx.Module):
         mean, sd = jax.vmap(self.mass, (0, None))(u, context)
         return u, mean + sd * jax.random.normal(key_mass, (n,)), log_q
 
-    def loss(
-        self, u: Float[Array, "parameter"], log_mass: Float[Array, ""], features: Float[Array, "feature"]
-    ) -> Float[Array, ""]:
+    def loss(self, u: Float[Array, "parameter"], log_mass: Float[Array, ""], features: Float[Array, "feature"]) -> Float[Array, ""]:
         """Negative log posterior density of one simulated galaxy, nats."""
         context = self.context(features)
         mean, sd = self.mass(u, context)
@@ -121,9 +119,7 @@ def skeleton(n_feature: int, n_parameter: int, **sizes: int) -> PosteriorFlow:
     return jax.tree.map(lambda leaf: constructor if getattr(leaf, "__name__", "") == "constructor" else leaf, network)
 
 
-def standardise(
-    network: PosteriorFlow, features: Float[Array, "galaxy feature"], log_mass: Float[Array, "galaxy"]
-) -> PosteriorFlow:
+def standardise(network: PosteriorFlow, features: Float[Array, "galaxy feature"], log_mass: Float[Array, "galaxy"]) -> PosteriorFlow:
     """The network with its input and mass scales set from simulations."""
     return eqx.tree_at(
         lambda n: (n.shift, n.scale, n.mass_shift, n.mass_scale),

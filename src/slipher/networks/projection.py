@@ -18,10 +18,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float16
 
+from ..units import C_KMS
+
 NORM_WINDOW_AA = (3800.0, 6500.0)  # where spectra are brought to mean one; every survey and redshift covers some of it
 # Keep bright pixels from claiming more than the error model allows: fractions of the mean flux, and of what rises above twice that.
 WORKING_FLOOR, WORKING_LINE_FLOOR = 0.01, 0.03
 COMPLEX_GAP_AA = 45.0
+# [O II], [Ne III], the Balmer lines, [O III], He I, [O I], [N II], [S II], [S III]; vacuum
+STRONG_LINES_AA = (
+    3727.1, 3729.9, 3869.9, 3890.2, 3971.2, 4102.9, 4341.7, 4862.7, 4960.3, 5008.2, 5877.2, 6302.0, 6365.5, 6549.9, 6564.6, 6585.3,
+    6718.3, 6732.7, 7137.8, 9071.1, 9533.2,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,12 +56,17 @@ class Projection(eqx.Module):
 
 
 class Projected(NamedTuple):
-    """A projected spectrum: coefficients of the spectrum over `norm`, their sd, residual chi^2, pixels, weight, log evidence."""
+    """A projected spectrum: coefficients of the spectrum over `norm`, their sd, residual chi^2, pixels, weight, log evidence.
+
+    `chi2_between_lines` is per pixel, of those far from the strong lines: line profiles, which the basis knows to a few per cent only,
+    would drown what else is strange.
+    """
 
     coefficients: Float[Array, "component"]
     sd: Float[Array, "component"]
     norm: Float[Array, ""]
     chi2: Float[Array, ""]
+    chi2_between_lines: Float[Array, ""]
     n_pixels: Float[Array, ""]
     log_weight: Float[Array, ""]
     log_evidence: Float[Array, ""]
@@ -100,20 +112,26 @@ def project(
     inverse = jax.scipy.linalg.cho_solve(factor, jnp.eye(len(mean)))
     coefficients = mean + sd_prior * step
     left = data - basis @ coefficients
+    between = between_lines(wave_aa) * (weight > 0)
     return Projected(
         coefficients=coefficients,
         sd=sd_prior * jnp.sqrt(jnp.diagonal(inverse)),
         norm=norm,
         chi2=jnp.sum(weight * left**2),
+        chi2_between_lines=jnp.sum(between * weight * left**2) / jnp.maximum(jnp.sum(between), 1.0),
         n_pixels=jnp.sum(weight > 0),
         log_weight=0.5 * jnp.log(jnp.sum(weight) + 1e-6),
         log_evidence=-0.5 * (jnp.sum(weight * left**2) + jnp.sum(step**2)) - jnp.sum(jnp.log(jnp.diagonal(factor[0]))),
     )
 
 
-def features(
-    projected: Projected, projection: Projection, redshift: Array, log_lsf: Float[Array, "three"]
-) -> Float[Array, "feature"]:
+def between_lines(wave_aa: Float[Array, "pixel"]) -> Float[Array, "pixel"]:
+    """1 at rest wavelengths that are further than 900 km/s from each strong line, else 0."""
+    distance = jnp.abs(jnp.log(wave_aa)[:, None] - jnp.log(jnp.asarray(STRONG_LINES_AA)))
+    return jnp.all(distance > 900.0 / C_KMS, axis=1).astype(jnp.float32)
+
+
+def features(projected: Projected, projection: Projection, redshift: Array, log_lsf: Float[Array, "three"]) -> Float[Array, "feature"]:
     """What the network reads: standardised coefficients (linear and compressed), log errors, redshift, weight, resolution."""
     sd_prior = jnp.sqrt(projection.variance)
     a = (projected.coefficients - projection.mean) / sd_prior
@@ -149,6 +167,8 @@ def principal(spectra: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
     values, vectors = values[::-1][:rank], vectors[:, ::-1][:, :rank]
     leading = spectra.T @ vectors if by_row else vectors
     unit = leading / np.linalg.norm(leading, axis=0)
+    # A vector's sign is arbitrary: fixed, rounding on another machine does not change what a coefficient means.
+    unit *= np.sign(unit[np.argmax(np.abs(unit), axis=0), np.arange(unit.shape[1])])
     return unit.T * np.sqrt(spectra.shape[1]), np.sqrt(np.maximum(values, 0.0))
 
 
@@ -177,6 +197,4 @@ def learn(
     mean[n_continuum:] = 0.0
     variance[n_continuum:] = 2.0 * (coefficients[n_continuum:] ** 2).mean(1)
     variance = np.maximum(variance, 1e-8)
-    return Projection(
-        jnp.asarray(basis), jnp.asarray(mean, jnp.float32), jnp.asarray(variance, jnp.float32), n_continuum
-    )
+    return Projection(jnp.asarray(basis), jnp.asarray(mean, jnp.float32), jnp.asarray(variance, jnp.float32), n_continuum)

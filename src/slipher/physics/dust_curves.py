@@ -43,15 +43,11 @@ def _log_slope(value: float, minus_x_derivative: float) -> float:
 
 
 _X = 1.0 / 0.12
-_CALZETTI_SLOPE_012 = _log_slope(
-    -2.156 + 1.509 * _X - 0.198 * _X**2 + 0.011 * _X**3, 1.509 * _X - 2 * 0.198 * _X**2 + 3 * 0.011 * _X**3
-)
+_CALZETTI_SLOPE_012 = _log_slope(-2.156 + 1.509 * _X - 0.198 * _X**2 + 0.011 * _X**3, 1.509 * _X - 2 * 0.198 * _X**2 + 3 * 0.011 * _X**3)
 _CALZETTI_SLOPE_220 = _log_slope(-1.857 + 1.040 / 2.2, 1.040 / 2.2)
 
 
-def noll(
-    wave_aa: Float[Array, "pixel"], slope: Float[ArrayLike, ""], bump: Float[ArrayLike, ""]
-) -> Float[Array, "pixel"]:
+def noll(wave_aa: Float[Array, "pixel"], slope: Float[ArrayLike, ""], bump: Float[ArrayLike, ""]) -> Float[Array, "pixel"]:
     """Calzetti with a bump at 2175 A of amplitude `bump`, tilted by (lambda / 5500 A)^slope.
 
     Noll et al. (2009, A&A 507, 1793), equations 8 to 10: the tilt applies to the bump as well.
@@ -68,9 +64,7 @@ def kriek_conroy(wave_aa: Float[Array, "pixel"], slope: Float[ArrayLike, ""]) ->
     return noll(wave_aa, slope, jnp.maximum(0.85 - 1.9 * slope, 0.0))
 
 
-def salim(
-    wave_aa: Float[Array, "pixel"], slope: Float[ArrayLike, ""], bump: Float[ArrayLike, ""]
-) -> Float[Array, "pixel"]:
+def salim(wave_aa: Float[Array, "pixel"], slope: Float[ArrayLike, ""], bump: Float[ArrayLike, ""]) -> Float[Array, "pixel"]:
     """Calzetti, tilted, with a bump that the tilt leaves alone: Salim et al. (2018, ApJ 859, 11), equations 3 to 5."""
     r_v = 4.05 / (5.05 * (4400.0 / V_AA) ** slope - 4.05)
     return calzetti(wave_aa) / 4.05 * (wave_aa / V_AA) ** slope + bump * _bump_2175(wave_aa) / r_v
@@ -185,12 +179,8 @@ class _Spline(NamedTuple):
 
 
 _ULTRAVIOLET_ANCHORS = np.array([1 / 0.27, 1 / 0.26])
-_FITZPATRICK_SPLINE = _Spline.through(
-    [0.0, 1 / 2.65, 1 / 1.22, 1 / 0.6, 1 / 0.547, 1 / 0.467, 1 / 0.411, *_ULTRAVIOLET_ANCHORS]
-)
-_SMC_SPLINE = _Spline.through(
-    [0.0, 1 / 2.198, 1 / 1.65, 1 / 1.25, 1 / 0.81, 1 / 0.65, 1 / 0.55, 1 / 0.44, 1 / 0.37, *_ULTRAVIOLET_ANCHORS]
-)
+_FITZPATRICK_SPLINE = _Spline.through([0.0, 1 / 2.65, 1 / 1.22, 1 / 0.6, 1 / 0.547, 1 / 0.467, 1 / 0.411, *_ULTRAVIOLET_ANCHORS])
+_SMC_SPLINE = _Spline.through([0.0, 1 / 2.198, 1 / 1.65, 1 / 1.25, 1 / 0.81, 1 / 0.65, 1 / 0.55, 1 / 0.44, 1 / 0.37, *_ULTRAVIOLET_ANCHORS])
 
 
 def _spline_and_ultraviolet(

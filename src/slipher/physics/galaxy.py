@@ -134,18 +134,12 @@ def attenuation(model: GalaxyModel, values: Values, wave_aa: Float[Array, "pixel
     The birth clouds' optical depth `tau_bc` (at 5500 A) falls as 1/wavelength; the diffuse `a_v` follows the model's curve.
     """
     shape = {name: values[parameter] for name, parameter in model.diffuse_shape.items()}
-    return dust.two_component(
-        wave_aa, values["a_v"], values["tau_bc"], diffuse=model.diffuse_curve, diffuse_shape=shape
-    )
+    return dust.two_component(wave_aa, values["a_v"], values["tau_bc"], diffuse=model.diffuse_curve, diffuse_shape=shape)
 
 
-def continuum(
-    model: GalaxyModel, values: Values, parts: Ingredients, view: View, library: Library
-) -> Float[Array, "pixel"]:
+def continuum(model: GalaxyModel, values: Values, parts: Ingredients, view: View, library: Library) -> Float[Array, "pixel"]:
     """Stars and nebular continuum through dust at the view's pixels, Lsun/A per Msun formed."""
-    weights = lagrange_weights(
-        dispersion_coordinate(values["sigma_star"]), dispersion_coordinate(library.sigma_nodes_kms)
-    )
+    weights = lagrange_weights(dispersion_coordinate(values["sigma_star"]), dispersion_coordinate(library.sigma_nodes_kms))
     old = _at_dispersion(weights, parts.old, view.old)
     young = _at_dispersion(weights, parts.young, view.young) + parts.nebular @ view.nebular.T
     dust_in_front = attenuation(model, values, view.wave_aa)
@@ -163,9 +157,7 @@ def _at_dispersion(
     return (weights[:, None] * coefficients).ravel() @ table.reshape(table.shape[0], -1).T
 
 
-def line_luminosities(
-    model: GalaxyModel, values: Values, parts: Ingredients, library: Library
-) -> Float[Array, "line"]:
+def line_luminosities(model: GalaxyModel, values: Values, parts: Ingredients, library: Library) -> Float[Array, "line"]:
     """Luminosities of the emission lines after dust, Lsun per Msun formed."""
     return attenuation(model, values, library.line_wave_aa).young * parts.lines
 
@@ -183,9 +175,7 @@ def spread_lines(view: View, windows: Float[Array, "line window"]) -> Float[Arra
     return total if view.resolution is None else apply_bands(view.resolution, total)
 
 
-def spread_groups(
-    view: View, windows: Float[Array, "line window"], group: Int[Array, "line"], n_group: int
-) -> Float[Array, "group pixel"]:
+def spread_groups(view: View, windows: Float[Array, "line window"], group: Int[Array, "line"], n_group: int) -> Float[Array, "group pixel"]:
     """Line windows on the view's pixels as `spread_lines` has them, each group of lines by itself."""
     total = jnp.zeros((n_group, len(view.wave_aa))).at[group[:, None], view.line_pixels].add(windows)
     return total if view.resolution is None else jax.vmap(apply_bands, (None, 0))(view.resolution, total)
@@ -202,9 +192,7 @@ def spectrum(model: GalaxyModel, values: Values, t_universe_gyr: Scalar, view: V
     """The whole spectrum at the view's pixels, Lsun/A per Msun formed."""
     values = model.complete(values)
     parts = ingredients(model, values, t_universe_gyr, library)
-    lines = line_luminosities(model, values, parts, library)[:, None] * line_windows(
-        view, library.line_wave_aa, values["sigma_gas"]
-    )
+    lines = line_luminosities(model, values, parts, library)[:, None] * line_windows(view, library.line_wave_aa, values["sigma_gas"])
     return continuum(model, values, parts, view, library) + spread_lines(view, lines)
 
 
@@ -223,9 +211,7 @@ def _continuity_burst(values: Values, t_universe_gyr: Scalar, age_gyr: Float[Arr
 
 
 def _delayed_tau(values: Values, t_universe_gyr: Scalar, age_gyr: Float[Array, "edge"]) -> Float[Array, "edge"]:
-    return histories.delayed_tau(
-        age_gyr, t_universe_gyr, age_start_gyr=values["age_start_gyr"], log_tau=values["log_tau"]
-    )
+    return histories.delayed_tau(age_gyr, t_universe_gyr, age_start_gyr=values["age_start_gyr"], log_tau=values["log_tau"])
 
 
 _LOG_MASS = Parameter("log_mstar_formed", "log(Msun)", r"\log M_{\rm formed}", Uniform(6.0, 13.0), "stellar mass ever formed")
@@ -236,7 +222,10 @@ GALAXY = GalaxyModel(
     parameters=(
         *(
             Parameter(
-                f"log_sfr_ratio_{i}", "dex", rf"\log {{\rm SFR}}_{{{i}}}/{{\rm SFR}}_{{{i + 1}}}", _RATIO_PRIOR,
+                f"log_sfr_ratio_{i}",
+                "dex",
+                rf"\log {{\rm SFR}}_{{{i}}}/{{\rm SFR}}_{{{i + 1}}}",
+                _RATIO_PRIOR,
                 f"step of the star-formation rate between lookback bins {i} and {i + 1} (Leja et al. 2019)",
             )
             for i in range(1, histories.N_BINS)

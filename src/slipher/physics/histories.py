@@ -31,9 +31,7 @@ def bin_edges(t_universe_gyr: Scalar) -> Float[Array, "edge"]:
     return jnp.append(jnp.minimum(jnp.asarray(BIN_EDGES_GYR), t_universe_gyr), t_universe_gyr)
 
 
-def continuity(
-    age_gyr: Cumulative, t_universe_gyr: Scalar, *, log_sfr_ratios: Float[Array, "ratio"]
-) -> Cumulative:
+def continuity(age_gyr: Cumulative, t_universe_gyr: Scalar, *, log_sfr_ratios: Float[Array, "ratio"]) -> Cumulative:
     """Constant star formation in bins; `log_sfr_ratios[i]` = log10 SFR(bin i) - log10 SFR(bin i + 1), bin 0 the youngest.
 
     The parameterisation of Leja et al. (2019), section 2.3 ("continuity").

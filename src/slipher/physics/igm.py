@@ -106,9 +106,7 @@ def lyman_series(wave_obs_aa: Float[Array, "pixel"], redshift: Float[ArrayLike, 
     return sum(_lyman_series_piece(piece, wave_obs_aa, redshift) for piece in _PIECES)
 
 
-def _lyman_series_piece(
-    piece: _Piece, wave_obs_aa: Float[Array, "pixel"], redshift: Float[ArrayLike, ""]
-) -> Float[Array, "pixel"]:
+def _lyman_series_piece(piece: _Piece, wave_obs_aa: Float[Array, "pixel"], redshift: Float[ArrayLike, ""]) -> Float[Array, "pixel"]:
     """Sum of A_j (lambda_obs / lambda_j)^power over the lines whose absorbers lie within this piece and the redshift.
 
     The power of the wavelength is common to all lines, and those that absorb at a pixel are consecutive in the series:

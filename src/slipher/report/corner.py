@@ -65,9 +65,7 @@ def _limits(draws: Float[np.ndarray, "draw"]) -> tuple[float, float]:
     return float(low - air), float(high + air)
 
 
-def _histogram(
-    axes: Axes, draws: Float[np.ndarray, "draw"], limits: tuple[float, float], color: str, fontsize: float
-) -> None:
+def _histogram(axes: Axes, draws: Float[np.ndarray, "draw"], limits: tuple[float, float], color: str, fontsize: float) -> None:
     finite = draws[np.isfinite(draws)]
     axes.hist(finite, bins=28, range=limits, histtype="stepfilled", color=color, alpha=0.35, lw=0)
     axes.hist(finite, bins=28, range=limits, histtype="step", color=color, lw=1.1)

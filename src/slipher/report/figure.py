@@ -37,9 +37,7 @@ def plot_posterior(posterior: Posterior, *, quantities: tuple[str, ...] = MAIN) 
         12 x 13 inches; `savefig` writes it, and a notebook shows it.
     """
     figure = Figure(figsize=(12, 13), facecolor="white")
-    halves = figure.add_gridspec(
-        2, 1, height_ratios=(1, 1.15), hspace=0.17, left=0.07, right=0.98, top=0.9, bottom=0.065
-    )
+    halves = figure.add_gridspec(2, 1, height_ratios=(1, 1.15), hspace=0.17, left=0.07, right=0.98, top=0.9, bottom=0.065)
     top = halves[0].subgridspec(2, 1, height_ratios=(3.2, 1), hspace=0.03)
     bottom = halves[1].subgridspec(1, 2, width_ratios=(1, 1.55), wspace=0.24)
     left = bottom[0].subgridspec(2, 1, height_ratios=(2.1, 1), hspace=0.24)
@@ -161,9 +159,7 @@ def _title(figure: Figure, posterior: Posterior) -> None:
     # the highest bits speak of the fit itself: they come first, in case there are too many
     names = [name.lower().replace("_", " ") for name in reversed(posterior.flags.names())]
     flags = "flags: " + ", ".join(names) if names else "no flags"
-    figure.text(
-        0.98, 0.949, _shorten(flags, 95), fontsize=10, color=ORANGE if names else "0.4", ha="right", va="center"
-    )
+    figure.text(0.98, 0.949, _shorten(flags, 95), fontsize=10, color=ORANGE if names else "0.4", ha="right", va="center")
 
 
 def _shorten(text: str, length: int) -> str:

@@ -119,9 +119,7 @@ def pieces(prediction: Prediction) -> Iterator[slice]:
         yield from (slice(low, high) for low, high in pairwise(limits) if high > low)
 
 
-def smooth(
-    values: Float[np.ndarray, "pixel"], width: int, weights: Float[np.ndarray, "pixel"] | None = None
-) -> Float[np.ndarray, "pixel"]:
+def smooth(values: Float[np.ndarray, "pixel"], width: int, weights: Float[np.ndarray, "pixel"] | None = None) -> Float[np.ndarray, "pixel"]:
     """Running mean over `width` pixels of the finite ones; NaN where fewer than a quarter of them are finite."""
     finite = np.isfinite(values)
     w = np.where(finite, 1.0 if weights is None else weights, 0.0)
@@ -184,9 +182,7 @@ def _wave_limits(prediction: Prediction) -> tuple[float, float]:
 
 
 def _rest_axis(axes: Axes, redshift: float) -> None:
-    top = axes.secondary_xaxis(
-        "top", functions=(lambda wave: wave / (1 + redshift), lambda rest: rest * (1 + redshift))
-    )
+    top = axes.secondary_xaxis("top", functions=(lambda wave: wave / (1 + redshift), lambda rest: rest * (1 + redshift)))
     top.set_xlabel("rest wavelength  [Å]", fontsize=10.5)
     top.tick_params(direction="in", labelsize=10, which="both")
     top.xaxis.set_minor_locator(AutoMinorLocator())
