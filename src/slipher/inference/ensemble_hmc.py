@@ -23,6 +23,8 @@ LogDensity = Callable[[Float[Array, "parameter"]], Float[Array, ""]]
 TARGET_ACCEPTANCE = 0.8
 TRAJECTORY = 1.6  # in the metric's standard deviations: a quarter of a Gaussian's period
 LONGEST = 32
+CAREFUL_SHARE, CAREFUL = 0.15, 0.2  # how many transitions take small steps, and how small
+LOST_NATS = 15.0  # a chain that stays that far below the best one has not found the posterior
 BLOCK = 48
 
 
@@ -127,7 +129,8 @@ def sample(
         for i in range(settings.warm_up):
             key, now = jax.random.split(key)
             done = advance(now, state, _root(covariance), _fresh(tuning), True)
-            state, tuning = done.state, done.tuning
+            key, now = jax.random.split(key)
+            state, tuning = rescued(now, done), done.tuning
             covariance = pooled(np.asarray(done.draws[BLOCK // 3 :]), covariance, shrink=1.0 / (1 + i + restart))
         key, now = jax.random.split(key)
         done = advance(now, state, _root(covariance), _fresh(tuning), True)  # the step size for the final metric
@@ -147,6 +150,18 @@ def sample(
         covariance = pooled(draws.transpose(1, 0, 2), covariance, shrink=0.2)
     values = np.concatenate([np.asarray(b.values) for b in blocks]).T
     return Chains(draws, values, found, float(jnp.exp(tuning.log_step_mean)), float(done.acceptance))
+
+
+def rescued(key: PRNGKeyArray, block: Block) -> State:
+    """The state after a block of warm-up, with chains that are stuck or far below the best one moved to where others are."""
+    draws, values = np.asarray(block.draws), np.median(np.asarray(block.values), axis=0)
+    stuck = np.all(draws[-BLOCK // 3 :] == draws[-1], axis=(0, 2))
+    lost = stuck | ~(values > np.nanmax(values) - LOST_NATS)
+    if not lost.any() or lost.all():
+        return block.state
+    chosen = np.arange(len(lost))
+    chosen[lost] = np.asarray(jax.random.choice(key, np.flatnonzero(~lost), (int(lost.sum()),)))
+    return jax.tree.map(lambda leaf: leaf[chosen], block.state)
 
 
 def pooled(draws: Float[np.ndarray, "draw chain parameter"], metric: np.ndarray, *, shrink: float) -> np.ndarray:
@@ -184,11 +199,13 @@ def _tune(tuning: Tuning, acceptance: Array) -> Tuning:
 
 def _transition(key: PRNGKeyArray, state: State, root: Array, step: Array, value_and_grad: Callable) -> tuple[State, Array]:
     """One trajectory of every chain; momenta live in the metric's own space, x = root z, with unit mass."""
-    key_momentum, key_accept, key_length = jax.random.split(key, 3)
+    key_momentum, key_accept, key_length, key_careful = jax.random.split(key, 4)
     momentum = jax.random.normal(key_momentum, state.position.shape)
     wanted = jax.random.uniform(key_length, minval=0.4, maxval=1.6) * TRAJECTORY / step
     length = jnp.clip(jnp.ceil(wanted), 1, LONGEST).astype(int)
-    step = jnp.where(jnp.isneginf(state.value), 0.0, step)[:, None]
+    # Now and then a chain takes small steps, or it would never leave a place that is narrower than the others.
+    careful = jax.random.uniform(key_careful, state.value.shape) < CAREFUL_SHARE
+    step = jnp.where(jnp.isneginf(state.value), 0.0, jnp.where(careful, CAREFUL * step, step))[:, None]
 
     def leapfrog(_: Array, carry: tuple) -> tuple:
         x, p, v, g = carry
