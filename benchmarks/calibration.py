@@ -123,8 +123,10 @@ def main() -> None:
     write_section("calibration", "\n\n".join(text))
     columns = ["S/N", "mocks", "k < 0.7, ESS > 100", "refined", "nats", "s, importance", "s, chains", "s, median"]
     text = ["## Sharpness and cost of refinement", f"`python benchmarks/calibration.py --refined {options.refined}`. {here}"]
-    text.append("`refined`: k < 0.7 and ESS > 100, or chains with R-hat < 1.01 whose exact weights have k < 0.7. `nats`: symmetrised "
-                "Kullback-Leibler divergence between the flow and the exact posterior, median. Seconds from a spectrum in memory to draws.")  # fmt: skip
+    text.append(
+        "`refined`: k < 0.7 and ESS > 100, or chains with R-hat < 1.01 whose exact weights have k < 0.7. `nats`: symmetrised "
+        "Kullback-Leibler divergence between the flow and the exact posterior, median. Seconds from a spectrum to draws."
+    )
     text.append(markdown_table(columns, sharpness(after)))
     write_section("sharpness", "\n\n".join(text))
 

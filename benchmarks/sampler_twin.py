@@ -61,7 +61,8 @@ def main() -> None:
             f"{np.abs(shift).max():.2f}", f"{ratio.min():.2f}-{ratio.max():.2f}", f"{middle - began:.1f}", f"{end - middle:.0f}",
         ])  # fmt: skip
         print(*rows[-1], flush=True)
-        within = f"{np.mean(np.array(shifts) < 0.15):.0%} of medians within 0.15 sigma, {np.mean(np.array(ratios) < 0.15):.0%} of widths within 15 %"
+        near, alike = np.mean(np.array(shifts) < 0.15), np.mean(np.array(ratios) < 0.15)
+        within = f"{near:.0%} of medians within 0.15 sigma, {alike:.0%} of widths within 15 %"
         columns = ["mock", "S/N", "rung", "holds", "median shift", "largest shift", "widths", "slipher, s", "nautilus, s"]
         text = [
             "## An independent sampler", f"`python benchmarks/sampler_twin.py --mocks {i + 1} --live {options.live}`. {here}",

@@ -16,7 +16,8 @@ def test_the_reduced_likelihood_is_the_exact_one_up_to_a_constant(bright):
 def test_importance_weights_and_chains_find_the_same_posterior(faint):
     """Two algorithms on one density; means within five standard errors, widths within a fifth."""
     weighted, sampled = faint.importance(), faint.sampled()
-    assert refine.holds(weighted) and refine.holds(sampled)
+    assert refine.holds(weighted)
+    assert refine.holds(sampled)
     error = np.sqrt(1 / weighted.ess + 1 / sampled.ess)
     sd = sampled.u.std(0)
     assert np.abs(weighted.u.mean(0) - sampled.u.mean(0)).max() < 5 * (error * sd).max()

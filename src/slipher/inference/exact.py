@@ -22,6 +22,8 @@ from .covariance import Whitening
 
 BATCH = 50
 
+Points = Float[Array, "draw parameter"] | Float[np.ndarray, "draw parameter"]
+
 
 class Problem(eqx.Module):
     """One galaxy's data, ready for the likelihood."""
@@ -68,7 +70,7 @@ def n_linear(library: Library) -> int:
     return len(groups_of(library)) + 2
 
 
-def evaluate(u: Float[Array, "draw parameter"], target: Target, keep: Callable[[Draw], Any], *, noise: Array | None = None) -> Any:
+def evaluate(u: Points, target: Target, keep: Callable[[Draw], Any], *, noise: Array | np.ndarray | None = None) -> Any:
     """Points of u-space against every pixel.
 
     Parameters
@@ -90,7 +92,7 @@ def evaluate(u: Float[Array, "draw parameter"], target: Target, keep: Callable[[
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
 
-def log_posterior(u: Float[Array, "draw parameter"], target: Target) -> Float[np.ndarray, "draw"]:
+def log_posterior(u: Points, target: Target) -> Float[np.ndarray, "draw"]:
     """log p(data | u) + log N(u; 0, 1) of points, up to a constant, from every pixel."""
     return evaluate(u, target, lambda draw: draw.log_posterior).astype(np.float64)
 

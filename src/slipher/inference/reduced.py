@@ -53,8 +53,8 @@ class Reduced(eqx.Module):
 class Snapshots(NamedTuple):
     """What the posterior may hold, as spectra at all pixels: continua of any scale, and lines group by group at their amplitude."""
 
-    continua: Float[Array, "draw pixel"]
-    lines: Float[Array, "column pixel"]
+    continua: Float[np.ndarray, "draw pixel"]
+    lines: Float[np.ndarray, "column pixel"]
 
 
 def build(
@@ -158,7 +158,7 @@ def _window_average(view: View) -> np.ndarray:
 def gas_nodes(sigma_gas_kms: Float[np.ndarray, "draw"]) -> Float[np.ndarray, "gas"]:
     """Nodes between the dispersions that a posterior may hold."""
     low, high = np.clip([sigma_gas_kms.min(), sigma_gas_kms.max()], *GAS_RANGE_KMS)
-    return chebyshev_dispersions(low - 1.0, high + 1.0, N_GAS)
+    return chebyshev_dispersions(float(low) - 1.0, float(high) + 1.0, N_GAS)
 
 
 @jax.jit
@@ -178,9 +178,9 @@ def line_profiles(view: View, library: Library, gas_kms: Float[Array, "gas"]) ->
     return table(0.0), moved
 
 
-def _line_space(white: Whitening, lines: Float[Array, "column pixel"]) -> Float[np.ndarray, "pixel k"]:
+def _line_space(white: Whitening, lines: Float[np.ndarray, "column pixel"]) -> Float[np.ndarray, "pixel k"]:
     """Leading vectors of whitened line spectra: all directions in which any of them reaches a hundredth of a sigma."""
-    seen = np.asarray(_apply(white, lines.T), np.float64)
+    seen = np.asarray(_apply(white, jnp.asarray(lines.T)), np.float64)
     values, vectors = np.linalg.eigh(seen.T @ seen)
     keep = np.argsort(values)[::-1][: min(N_LINES, seen.shape[1])]
     keep = keep[values[keep] > LEAST_SIGMA**2 * seen.shape[1]]

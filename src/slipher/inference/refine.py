@@ -164,7 +164,7 @@ def _gas_dispersion(u: Float[Array, "point parameter"], model: GalaxyModel) -> F
     return model.complete(parameters.from_normal(model.parameters[:-1], u.T))["sigma_gas"]
 
 
-def _peaks(small: reduced.Reduced, start: Array, target: Target) -> laplace.Peak:
+def _peaks(small: reduced.Reduced, start: Array | np.ndarray, target: Target) -> laplace.Peak:
     """Climb from some points; those that end on a much lower hill move to the highest one."""
     peaks = _climb(jnp.asarray(start), small, *target[1:])
     best = jnp.argmax(peaks.log_density)

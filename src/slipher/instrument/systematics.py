@@ -10,8 +10,8 @@ analytically as a low-rank covariance:
   (ionisation by old stars, shocks, active nuclei); a velocity offset of the gas; broad Balmer lines; interstellar Na D;
 - a small independent floor, a fraction of the continuum and a larger one of lines (their profiles are not Gaussian).
 
-Amplitudes as functions of rest wavelength are facts of `Systematics`, part of a model's card. They were chosen by
-hand after an earlier experiment's residuals of SDSS spectra; no benchmark of this repository has checked them yet.
+Amplitudes as functions of rest wavelength are facts of `Systematics`, part of a model's card. They were chosen by hand after an earlier
+experiment's residuals of SDSS spectra; `benchmarks/real_spectra.py` checks them only as a whole, by chi^2 per pixel.
 """
 
 from dataclasses import dataclass, field
