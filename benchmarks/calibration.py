@@ -31,7 +31,7 @@ def tests_of(run: calibration.Run, made: shipped.Shipped) -> list[object]:
         len(run.truth),
         f"{n_fail} of {len(p)}",
         f"{p.min():.1e}",
-        tarp_p,
+        f"{found.tarp.pvalue:.3f}",
         f"{overall[0.68]:.3f}",
         f"{overall[0.95]:.3f}",
         verdict,

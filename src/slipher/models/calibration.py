@@ -8,6 +8,7 @@ import json
 import time
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ..files import write_atomically
@@ -70,7 +71,7 @@ def collect(model: str, *, n: int, seed: int, refined: bool, progress=None) -> R
         if refined:
             nats = divergence(u[:N_COMPARED], *warp.sample(keys[0], N_COMPARED), target, warp)
             chi2 = float(np.median(exact.evaluate(u[:N_COMPARED], target, lambda draw: draw.chi2))) / data.n_pixels
-        run.truth.append([float(p.prior.to_normal(np.float32(truth[p.name]))) for p in preset.parameters[:-1]])
+        run.truth.append([float(p.prior.to_normal(jnp.float32(truth[p.name]))) for p in preset.parameters[:-1]])
         run.draws.append(np.asarray(u)[:N_DRAWS])
         run.sn.append(truth["median_sn"])
         run.redshift.append(truth["redshift"])
