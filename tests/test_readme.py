@@ -42,6 +42,7 @@ def run_line(words, target):
         Path(target).write_text(result.stdout)
 
 
+@pytest.mark.slow  # several refined fits, each with every array annotation checked: minutes
 @pytest.mark.skipif(not hasattr(models, "fit"), reason="this checkout has no trained model")
 def test_the_readme_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
