@@ -13,7 +13,7 @@ from nautilus import Sampler
 from scipy.special import ndtri
 from tables import machine, markdown_table, write_section
 
-from slipher.inference import ensemble_hmc, exact, refine
+from slipher.inference import exact, refine
 from slipher.models import fitting, mocks, observed, shipped
 
 
@@ -47,7 +47,7 @@ def main() -> None:
         began = time.perf_counter()
         data = observed.observe(spectrum, made)
         target, warp = fitting.target(data, made), fitting.warp(data, made)
-        ours = refine.refine(jax.random.key(i), target, warp, ensemble_hmc.Settings(), 4000)
+        ours = refine.refine(jax.random.key(i), target, warp, 4000)
         middle = time.perf_counter()
         theirs = twin(target, options.live, i)
         end = time.perf_counter()

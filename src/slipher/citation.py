@@ -19,7 +19,7 @@ USED = {
         *("talts2018", "lemos2023"),  # how the shipped models were tested
     ),
     "importance": ("vehtari2024",),
-    "hmc": ("chaturantabut2010", "canizares2015", "neal2011", "hoffman2014", "vehtari2021", "vehtari2024"),
+    "population": ("cappe2008", "cornuet2012", "hoffman2019", "vehtari2024"),
     "sdss": ("york2000", "almeida2023"),
     "boss": ("york2000", "dawson2013", "almeida2023"),
     "desi": ("desi2022",),

@@ -12,7 +12,6 @@ from slipher.inference.importance import (
     effective_sample_size,
     fit_generalised_pareto,
     generalised_pareto_quantile,
-    khat_limit,
     log_evidence,
     pareto_smooth,
     resample,
@@ -185,9 +184,3 @@ def test_resampling_repeats_with_its_key():
     first, second, other = (resample(jax.random.key(seed), log_weights, 200) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, second)
     assert not np.array_equal(first, other)
-
-
-def test_the_limit_is_stricter_for_few_draws():
-    assert khat_limit(100) == pytest.approx(0.5)
-    assert khat_limit(1000) == pytest.approx(2 / 3)
-    assert khat_limit(1_000_000) == 0.7

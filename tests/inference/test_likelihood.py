@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from slipher.inference import likelihood
-from slipher.inference.covariance import whitening
+from slipher.inference.covariance import Covariance, covariance
 
 N, COLUMNS = 60, 4
 
 
 def problem(seed: int):
-    """A model, a design and data at a total S/N of about a hundred, whitened."""
+    """A model, a design and data at a total S/N of about a hundred, over each pixel's sigma."""
     rng = np.random.default_rng(seed)
     model = 10.0 + rng.normal(0, 3, N)
     design = rng.normal(0, 0.5, (N, COLUMNS))
@@ -20,9 +20,12 @@ def problem(seed: int):
     return model, design, data
 
 
-def fitted(model, design, data, **options):
+NO_TEMPLATES = Covariance(jnp.ones(N), jnp.zeros((N, 1)), jnp.zeros(1), jnp.zeros(()))
+
+
+def fitted(model, design, data, errors=NO_TEMPLATES):
     parts = likelihood.Linear(jnp.asarray(model, jnp.float32), jnp.asarray(design, jnp.float32))
-    return likelihood.fit_amplitude(parts, jnp.asarray(data, jnp.float32), **options)
+    return likelihood.fit_amplitude(parts, jnp.asarray(data, jnp.float32), errors)
 
 
 def by_integration(model, design, data, inverse_metric=None):
@@ -65,13 +68,13 @@ def test_coefficients_given_the_amplitude_are_those_of_ridge_regression():
 
 
 def test_templates_enter_through_the_inner_product():
-    """Pixels over sigma with `Whitening.inner`, whitened pixels with the plain product, and the dense covariance are one likelihood."""
+    """Against the dense covariance."""
     rng = np.random.default_rng(3)
     model, design, data = problem(3)
     ivar, templates = rng.uniform(0.5, 2.0, N), rng.normal(0, 1.5, (N, 5))
-    white = whitening(jnp.asarray(ivar, jnp.float32), jnp.zeros(N), jnp.asarray(templates, jnp.float32))
-    scale = np.asarray(white.inverse_sigma)
-    found = fitted(scale * model, scale[:, None] * design, scale * data, inner=white.inner)
+    errors = covariance(jnp.asarray(ivar, jnp.float32), jnp.zeros(N), jnp.asarray(templates, jnp.float32))
+    scale = np.asarray(errors.inverse_sigma)
+    found = fitted(scale * model, scale[:, None] * design, scale * data, errors=errors)
     metric = np.linalg.inv(np.eye(N) + (scale[:, None] * templates) @ (scale[:, None] * templates).T)
     expected, *_ = by_integration(scale * model, scale[:, None] * design, scale * data, metric)
     np.testing.assert_allclose(found.log_likelihood, expected, atol=5e-3)
@@ -83,6 +86,6 @@ def test_gradients_exist_without_any_line():
 
     def value(scale):
         parts = likelihood.Linear(scale * jnp.asarray(model, jnp.float32), 0.0 * jnp.asarray(design, jnp.float32))
-        return likelihood.fit_amplitude(parts, jnp.asarray(data, jnp.float32)).log_likelihood
+        return likelihood.fit_amplitude(parts, jnp.asarray(data, jnp.float32), NO_TEMPLATES).log_likelihood
 
     assert np.isfinite(jax.grad(value)(1.0))

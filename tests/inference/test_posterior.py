@@ -63,7 +63,7 @@ VARIANTS = {
     "one draw": {"n_draws": 1},
     "many flags": {"flags": Flag.NOVEL | Flag.DUPLICATE_ID | Flag.POOR_FIT},
     "no flags": {"flags": Flag(0)},
-    "chains": {"diagnostics": Diagnostics(method="hmc", rhat=1.004, ess=310.0)},
+    "population": {"diagnostics": Diagnostics(method="population", khat=0.4, ess=310.0)},
     "infinite khat": {"refined": False, "diagnostics": Diagnostics(method="importance", khat=np.inf, ess=1.0)},
     "strange id": {"id": "µ/../ galaxy №7 \"quoted\" 'x' \n second line " + 3000 * "x"},
     "nested provenance": {"provenance": {"configuration": {"levels": [0.5, None, "a"], "deep": {"x": 1e-30}}}},
@@ -211,9 +211,8 @@ def test_a_missing_folder_is_named(posterior, tmp_path):
         Diagnostics(method="importance", khat=0.71, ess=500.0),
         Diagnostics(method="importance", khat=0.3, ess=99.0),
         Diagnostics(method="importance", khat=np.nan, ess=500.0),
-        Diagnostics(method="importance", rhat=1.0, khat=0.9, ess=500.0),
-        Diagnostics(method="hmc", rhat=1.02, ess=500.0),
-        Diagnostics(method="hmc", rhat=np.inf, ess=500.0, khat=0.2),
+        Diagnostics(method="population", khat=np.inf, ess=500.0),
+        Diagnostics(method="population", khat=0.2),
     ],
 )
 def test_refined_is_not_claimed_where_diagnostics_fail(diagnostics):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from slipher.data import Spectrum
-from slipher.inference import ensemble_hmc, exact, refine
+from slipher.inference import exact, refine
 from slipher.models import fitting, mocks, observed, shipped
 
 
@@ -25,13 +25,9 @@ class Case:
     log_q: np.ndarray
     log_p: np.ndarray
 
-    def importance(self) -> refine.Refined:
-        """The first rung."""
-        return refine._importance(jax.random.key(1), self.draws, self.log_q, self.log_p, 1000)
-
-    def sampled(self) -> refine.Refined:
-        """The last rung, whatever the first one says."""
-        return refine.sample(jax.random.key(2), self.draws, self.log_p, self.target, self.warp, ensemble_hmc.Settings(), 1000)
+    def refined(self, seed: int = 2) -> refine.Refined:
+        """Draws of the exact posterior."""
+        return refine.refine(jax.random.key(seed), self.target, self.warp, 1000)
 
 
 def case(number: int, *, survey: str, redshift: float, median_sn: float) -> Case:
@@ -40,7 +36,7 @@ def case(number: int, *, survey: str, redshift: float, median_sn: float) -> Case
     spectrum, truth = mocks.mock(number, made, survey=survey, seed=20, redshift=redshift, median_sn=median_sn)
     data = observed.observe(spectrum, made)
     target, warp = fitting.target(data, made), fitting.warp(data, made)
-    draws, log_q = warp.sample(jax.random.key(0), 2000)
+    draws, log_q = warp.sample(jax.random.key(0), 6000)
     return Case(spectrum, truth, data, target, warp, draws, log_q, exact.log_posterior(draws, target))
 
 

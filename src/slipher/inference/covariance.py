@@ -1,7 +1,7 @@
-"""Correlated model error, whitened once per galaxy: C = D + T T' with D diagonal and T a few tens of templates.
+"""Correlated model error, inverted once per galaxy: C = D + T T' with D diagonal and T a few tens of templates.
 
-With `D^-1/2 T = U S V'` the symmetric square root of the inverse is `C^-1/2 = (I - U diag(1 - 1/sqrt(1 + S^2)) U') D^-1/2`: two thin
-products for a vector, and a Gaussian likelihood becomes a sum of squares. Its twin in the tests is the dense matrix.
+With `D^-1/2 T = U S V'` the inverse is `C^-1 = D^-1/2 (I - U diag(S^2 / (1 + S^2)) U') D^-1/2`: a thin product for a column. Its twin in
+the tests is the dense matrix.
 """
 
 from typing import NamedTuple
@@ -15,57 +15,39 @@ from ..instrument.systematics import Systematics
 from ..physics.galaxy import View
 
 
-class Whitening(NamedTuple):
-    """C^-1/2, as 1/sigma, the singular vectors of the whitened templates and how much each shrinks; log|C|/2."""
+class Covariance(NamedTuple):
+    """C^-1, as 1/sigma, the left singular vectors of the templates over sigma and the share of each that they explain; log|C|/2."""
 
     inverse_sigma: Float[Array, "pixel"]
     vectors: Float[Array, "pixel template"]
-    shrink: Float[Array, "template"]
+    share: Float[Array, "template"]
     half_log_det: Float[Array, ""]
-
-    def apply(self, x: Float[Array, "pixel *rest"]) -> Float[Array, "pixel *rest"]:
-        """C^-1/2 x, for a spectrum or for columns of spectra."""
-        wide = (slice(None),) + (None,) * (x.ndim - 1)
-        y = x * self.inverse_sigma[wide]
-        return y - self.vectors @ (self.shrink[wide] * (self.vectors.T @ y))
-
-    def transpose(self, x: Float[Array, "pixel *rest"]) -> Float[Array, "pixel *rest"]:
-        """(C^-1/2)' x: the symmetric factor first, then 1/sigma."""
-        wide = (slice(None),) + (None,) * (x.ndim - 1)
-        y = x - self.vectors @ (self.shrink[wide] * (self.vectors.T @ x))
-        return y * self.inverse_sigma[wide]
 
     def inner(self, x: Float[Array, "pixel column"]) -> Float[Array, "column column"]:
         """x' C^-1 x of columns that are divided by each pixel's sigma already."""
         across = self.vectors.T @ x
-        return x.T @ x - (across * self._explained[:, None]).T @ across
-
-    @property
-    def _explained(self) -> Float[Array, "template"]:
-        """s^2 / (1 + s^2): the share of each direction that the templates explain."""
-        return 1.0 - (1.0 - self.shrink) ** 2
+        return x.T @ x - (across * self.share[:, None]).T @ across
 
     def explained(self, x: Float[Array, "pixel"]) -> Float[Array, "pixel"]:
         """The part of a residual that the templates explain: T T' C^-1 x."""
         y = self.vectors.T @ (x * self.inverse_sigma)
         back = jnp.where(self.inverse_sigma > 0, 1.0 / jnp.where(self.inverse_sigma > 0, self.inverse_sigma, 1.0), 0.0)
-        return back * (self.vectors @ (self._explained * y))
+        return back * (self.vectors @ (self.share * y))
 
 
-def whitening(ivar: Float[Array, "pixel"], floor: Float[Array, "pixel"], templates: Float[Array, "pixel template"]) -> Whitening:
-    """C^-1/2 for pixel variances 1/ivar + floor and templates in units of their sd; pixels of no information vanish."""
+def covariance(ivar: Float[Array, "pixel"], floor: Float[Array, "pixel"], templates: Float[Array, "pixel template"]) -> Covariance:
+    """C^-1 for pixel variances 1/ivar + floor and templates in units of their sd; pixels of no information vanish."""
     seen = ivar > 0
     variance = jnp.where(seen, 1.0 / jnp.where(seen, ivar, 1.0) + floor, 1.0)
     inverse_sigma = jnp.where(seen, 1.0 / jnp.sqrt(variance), 0.0)
-    white = templates * inverse_sigma[:, None]
+    scaled = templates * inverse_sigma[:, None]
     # Left singular vectors from the small Gram matrix; directions without information are harmless.
-    values, v = jnp.linalg.eigh(white.T @ white)
+    values, v = jnp.linalg.eigh(scaled.T @ scaled)
     values = jnp.maximum(values, 1e-10)
-    vectors = (white @ v) / jnp.sqrt(values)
-    keep = values > 1e-6 * values[-1]
-    shrink = jnp.where(keep, 1.0 - 1.0 / jnp.sqrt(1.0 + values), 0.0)
+    vectors = (scaled @ v) / jnp.sqrt(values)
+    share = jnp.where(values > 1e-6 * values[-1], values / (1.0 + values), 0.0)
     half_log_det = 0.5 * jnp.sum(jnp.where(seen, jnp.log(variance), 0.0)) + 0.5 * jnp.sum(jnp.log1p(values))
-    return Whitening(inverse_sigma, vectors, shrink, half_log_det)
+    return Covariance(inverse_sigma, vectors, share, half_log_det)
 
 
 def templates(
@@ -78,7 +60,7 @@ def templates(
     """Everything linear that does not depend on the parameters, about a reference spectrum, in units of its sd.
 
     Calibration and mismatch times the reference, a velocity offset of the stars, broad Balmer lines and interstellar Na D: term by
-    term what `slipher.instrument.simulate.light` draws. (Line strengths depend on the parameters: `reduced.py`.)
+    term what `slipher.instrument.simulate.light` draws. (Line strengths depend on the parameters: `likelihood.py`.)
     """
     total = continuum + lines
     level = simulate.v_band_light(view.wave_aa, continuum, jnp.ones_like(continuum))

@@ -1,7 +1,7 @@
 """Points of u-space against every pixel: the exact posterior density, and draws of what is linear given the rest.
 
-One compiled function serves the importance weights, the snapshots that a reduction is made from, and the finished draws; it takes points in
-batches of one size, so that nothing is compiled twice.
+One compiled function serves the importance weights and the finished draws; it takes points in batches of one size, so that nothing is
+compiled twice.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from ..grids.library import Library
 from ..instrument.systematics import Systematics, groups_of
 from ..physics.galaxy import GalaxyModel, View
 from . import likelihood
-from .covariance import Whitening
+from .covariance import Covariance
 
 BATCH = 50
 
@@ -29,9 +29,8 @@ class Problem(eqx.Module):
     """One galaxy's data, ready for the likelihood."""
 
     view: View
-    white: Whitening
+    errors: Covariance
     flux: Float[Array, "pixel"]
-    whitened: Float[Array, "pixel"]
     t_universe_gyr: Float[Array, ""]
 
 
@@ -48,21 +47,13 @@ class Draw(NamedTuple):
     """A point against the data. Spectra are in the data's unit, luminosities per unit amplitude.
 
     `luminosity` and `spectrum` hold the line strengths drawn; `spectrum` also the calibration and mismatch that the data ask for.
-    `lines` are the columns of line groups and of the gas' velocity.
     """
 
     log_posterior: Float[Array, ""]
     chi2: Float[Array, ""]
     amplitude: Float[Array, ""]
     luminosity: Float[Array, "line"]
-    continuum: Float[Array, "pixel"]
-    lines: Float[Array, "column pixel"]
     spectrum: Float[Array, "pixel"]
-
-
-def problem(view: View, white: Whitening, flux: Float[Array, "pixel"], t_universe_gyr: Array) -> Problem:
-    """Whiten the data once."""
-    return Problem(view, white, flux, white.apply(flux), t_universe_gyr)
 
 
 def n_linear(library: Library) -> int:
@@ -93,7 +84,7 @@ def evaluate(u: Points, target: Target, keep: Callable[[Draw], Any], *, noise: A
 
 
 def log_posterior(u: Points, target: Target) -> Float[np.ndarray, "draw"]:
-    """log p(data | u) + log N(u; 0, 1) of points, up to a constant, from every pixel."""
+    """log p(data | u) + log N(u; 0, 1) of points from every pixel, up to a constant."""
     return evaluate(u, target, lambda draw: draw.log_posterior).astype(np.float64)
 
 
@@ -104,8 +95,8 @@ def _evaluate(u: Array, noise: Array, task: Problem, library: Library, model: Ga
 
 def _one(u: Array, normal: Array, task: Problem, library: Library, model: GalaxyModel, systematics: Systematics) -> Draw:
     light = likelihood.light_at_pixels(u, model, task.view, task.t_universe_gyr, library, systematics)
-    white = task.white
-    fit = likelihood.fit_amplitude(likelihood.linear_at_pixels(light, white), white.inverse_sigma * task.flux, white.inner)
+    errors = task.errors
+    fit = likelihood.fit_amplitude(likelihood.linear_at_pixels(light, errors), errors.inverse_sigma * task.flux, errors)
     # A mass is positive: the far tail of its Gaussian, met only where there is no signal, is cut.
     amplitude = jnp.maximum(fit.amplitude + fit.amplitude_sd * normal[0], 1e-3 * fit.amplitude)
     scatter = fit.lines_mean + fit.lines_slope * (amplitude - fit.amplitude)
@@ -117,7 +108,5 @@ def _one(u: Array, normal: Array, task: Problem, library: Library, model: Galaxy
         chi2=fit.chi2,
         amplitude=amplitude,
         luminosity=light.luminosity * factor[likelihood.group_index(library)],
-        continuum=fit.amplitude * light.continuum,
-        lines=fit.amplitude * jnp.concatenate([light.groups, light.shift[None]]),
-        spectrum=spectrum + white.explained(task.flux - spectrum),
+        spectrum=spectrum + errors.explained(task.flux - spectrum),
     )

@@ -91,11 +91,6 @@ def generalised_pareto_quantile(probability: Float[np.ndarray, "tail"], k: float
     return scale * (survival if abs(k) < 1e-12 else np.expm1(k * survival) / k)
 
 
-def khat_limit(n_draws: int) -> float:
-    """The largest khat at which n draws suffice: min(1 - 1 / log10 n, 0.7) (Vehtari et al. 2024, equation 11)."""
-    return min(1.0 - 1.0 / np.log10(max(n_draws, 2)), 0.7)
-
-
 def effective_sample_size(log_weights: LogWeights) -> float:
     """Number of equal-weight draws that a weighted sample is worth: (sum w)^2 / sum w^2 (Kish 1965).
 

@@ -4,10 +4,9 @@
 
 C holds photons, floor and the templates of `covariance.py`; the columns of `design` are the line groups' scatter about Cloudy and a
 velocity offset of the gas, which depend on the parameters u. The amplitude A is the mass: Gaussian given u, with a prior flat in log A
-over its narrow width. One marginalisation serves all pixels (`exact.py`) and the reduced model (`reduced.py`).
+over its narrow width.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -21,16 +20,16 @@ from ..instrument.systematics import Systematics, group_amplitudes, group_matrix
 from ..physics import galaxy, parameters
 from ..physics.galaxy import GalaxyModel, View
 from ..units import C_KMS
-from .covariance import Whitening
+from .covariance import Covariance
 
 VELOCITY_STEP_KMS = 15.0
 
 
 class Linear(NamedTuple):
-    """The model and the design matrix at one point, per unit amplitude, in a metric where errors are independent."""
+    """The model and the design matrix at one point, per unit amplitude, over each pixel's sigma."""
 
-    model: Float[Array, "component"]
-    design: Float[Array, "component column"]
+    model: Float[Array, "pixel"]
+    design: Float[Array, "pixel column"]
 
 
 class Fit(NamedTuple):
@@ -49,21 +48,8 @@ class Fit(NamedTuple):
     lines_factor: Float[Array, "column column"]
 
 
-Inner = Callable[[Float[Array, "component column"]], Float[Array, "column column"]]
-
-
-def plain(columns: Float[Array, "component column"]) -> Float[Array, "column column"]:
-    """Inner products of whitened columns."""
-    return columns.T @ columns
-
-
-def fit_amplitude(parts: Linear, data: Float[Array, "component"], inner: Inner = plain) -> Fit:
-    """Marginalise amplitude and line strengths.
-
-    Parameters
-    ----------
-    inner
-        Inner products X' C^-1 X of columns; `plain` where they are whitened, `Whitening.inner` where they are only over sigma.
+def fit_amplitude(parts: Linear, data: Float[Array, "pixel"], errors: Covariance) -> Fit:
+    """Marginalise amplitude and line strengths, given the data over each pixel's sigma.
 
     Residuals are formed before squares are taken: with a total S/N of thousands, differences of squares would be lost in float32.
     The design scales with a least-squares amplitude, which differs from A by less than its error.
@@ -71,7 +57,7 @@ def fit_amplitude(parts: Linear, data: Float[Array, "component"], inner: Inner =
     a0 = jnp.maximum(parts.model @ data / (parts.model @ parts.model), 1e-30)
     design, model = a0 * parts.design, a0 * parts.model
     n = design.shape[1]
-    gram = inner(jnp.concatenate([design, model[:, None], (data - model)[:, None]], 1))
+    gram = errors.inner(jnp.concatenate([design, model[:, None], (data - model)[:, None]], 1))
     factor = jnp.linalg.cholesky(jnp.eye(n) + gram[:n, :n])
     absorbed = jax.scipy.linalg.solve_triangular(factor, gram[:n, n:], lower=True)
     left = gram[n:, n:] - absorbed.T @ absorbed  # of model and residual, once lines have followed
@@ -113,7 +99,7 @@ def light_at_pixels(
     u: Float[Array, "parameter"], model: GalaxyModel, view: View, t_universe_gyr: Array, library: Library,
     systematics: Systematics,
 ) -> Light:  # fmt: skip
-    """Everything that a galaxy of parameters u sends to the pixels, unwhitened."""
+    """Everything that a galaxy of parameters u sends to the pixels, as light."""
     values = model.complete(parameters.from_normal(model.parameters[:-1], u))
     parts = galaxy.ingredients(model, values, t_universe_gyr, library)
     continuum = galaxy.continuum(model, values, parts, view, library)
@@ -135,8 +121,8 @@ def light_at_pixels(
     )
 
 
-def linear_at_pixels(light: Light, white: Whitening) -> Linear:
-    """Model and design at all pixels, over each pixel's sigma (`Whitening.inner` knows the rest of the covariance)."""
+def linear_at_pixels(light: Light, errors: Covariance) -> Linear:
+    """Model and design at all pixels, over each pixel's sigma."""
     columns = jnp.concatenate([light.groups * light.share[:, None], light.shift[None]]).T
-    scale = white.inverse_sigma
+    scale = errors.inverse_sigma
     return Linear(scale * (light.continuum + jnp.sum(light.groups, 0)), scale[:, None] * columns)

@@ -227,6 +227,6 @@ def _check_status(posterior: Posterior) -> None:
     if posterior.status == "refined" and not posterior.diagnostics.hold():
         raise InputError(
             f"status 'refined' with {posterior.diagnostics}",
-            expected="khat < 0.7 and ess > 100, or R-hat < 1.01 of chains",
+            expected="khat < 0.7 and ess > 100",
             mend="Call it 'amortised' and set Flag.NOT_REFINED.",
         )

@@ -13,7 +13,6 @@ from slipher.errors import InputError
 
 KHAT_MAX = 0.7
 ESS_MIN = 100.0
-RHAT_MAX = 1.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,13 +22,12 @@ class Diagnostics:
     Parameters
     ----------
     method
-        'amortised' (the flow's draws), 'importance' (re-weighted by the exact likelihood) or 'hmc' (sampled).
+        'amortised' (the flow's draws), 'importance' (these, weighted by the exact likelihood) or 'population' (draws of a mixture fitted
+        to such weights, weighted likewise).
     ess
-        Effective number of draws: of importance weights, or the smallest over parameters of Markov chains.
+        Effective number of draws, from their importance weights.
     khat
         Pareto shape of the importance weights (`importance.py`).
-    rhat
-        Largest split R-hat of the chains (`convergence.py`).
     chi2_per_pixel
         Posterior-predictive chi^2 per good pixel.
     novelty
@@ -45,7 +43,6 @@ class Diagnostics:
     method: str = "amortised"
     ess: float = np.nan
     khat: float = np.nan
-    rhat: float = np.nan
     chi2_per_pixel: float = np.nan
     novelty: float = np.nan
     n_pixels: int = 0
@@ -53,10 +50,8 @@ class Diagnostics:
     log_evidence: float | None = None
 
     def hold(self) -> bool:
-        """Whether the draws may be called refined: khat < 0.7 with more than 100 effective draws, or R-hat < 1.01."""
-        weighted = self.method != "hmc" and self.khat < KHAT_MAX and self.ess > ESS_MIN
-        sampled = self.method == "hmc" and self.rhat < RHAT_MAX
-        return weighted or sampled
+        """Whether the draws may be called refined: khat < 0.7 with more than 100 effective draws."""
+        return self.khat < KHAT_MAX and self.ess > ESS_MIN
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

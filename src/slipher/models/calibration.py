@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..files import write_atomically
-from ..inference import ensemble_hmc, exact
+from ..inference import exact
 from ..inference import refine as ladder
 from ..inference.calibration_report import CalibrationReport
 from ..inference.calibration_report import calibrate as report_of
@@ -63,7 +63,7 @@ def collect(model: str, *, n: int, seed: int, refined: bool, progress=None) -> R
         warp, result, nats, chi2 = fitting.warp(data, made), None, np.nan, np.nan
         if refined:
             target = fitting.target(data, made)
-            result = ladder.refine(keys[1], target, warp, ensemble_hmc.Settings(), N_DRAWS)
+            result = ladder.refine(keys[1], target, warp, N_DRAWS)
             u = result.u
         else:
             u, _ = warp.sample(keys[0], N_DRAWS)

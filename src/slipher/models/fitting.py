@@ -21,7 +21,7 @@ from ..data.observation import Spectrum
 from ..errors import Flag, InputError
 from ..grids.filters import load_filters
 from ..grids.library import load_library
-from ..inference import covariance, ensemble_hmc, exact
+from ..inference import covariance, exact
 from ..inference import refine as ladder
 from ..inference.exact import Target
 from ..inference.posterior import Posterior
@@ -70,11 +70,11 @@ def fit(spectrum: Spectrum, *, model: str = "galaxy", samples: int = 1000, refin
     keys = jax.random.split(key_of(seed, spectrum.id), 4)
     density, flow = target(data, made), warp(data, made)
     if refine:
-        result = ladder.refine(keys[1], density, flow, ensemble_hmc.Settings(), samples)
+        result = ladder.refine(keys[1], density, flow, samples)
     else:
-        result = ladder.Refined(flow.sample(keys[0], samples)[0], "amortised", np.nan, np.nan, np.nan, None)
+        result = ladder.Refined(flow.sample(keys[0], samples)[0], "amortised", np.nan, np.nan, None)
     finished = finish(keys[2], result.u, density, data.redshift, data.norm)
-    sigma = 1.0 / np.maximum(np.asarray(density.task.white.inverse_sigma, np.float64), 1e-30)
+    sigma = 1.0 / np.maximum(np.asarray(density.task.errors.inverse_sigma, np.float64), 1e-30)
     return _posterior(spectrum, model, made, data, result, finished, sigma, refine, seed, time.perf_counter() - began)
 
 
@@ -85,9 +85,9 @@ def key_of(seed: int, identifier: str) -> PRNGKeyArray:
 
 
 def target(data: Observed, made: Shipped) -> Target:
-    """The exact posterior density: data whitened about the projected spectrum as reference."""
-    white = _whiten(data.view, data.ivar, data.basis, data.projected, made.trained.projection.n_continuum, made.recipe.systematics)
-    task = exact.problem(data.view, white, data.flux, data.t_universe_gyr)
+    """The exact posterior density, its error model taken about the projected spectrum."""
+    errors = _errors(data.view, data.ivar, data.basis, data.projected, made.trained.projection.n_continuum, made.recipe.systematics)
+    task = exact.Problem(data.view, errors, data.flux, data.t_universe_gyr)
     return Target(task, made.library, made.recipe.preset, made.recipe.systematics)
 
 
@@ -103,13 +103,13 @@ def _context(network, features: Array) -> Array:
 
 
 @partial(jax.jit, static_argnames=("n_continuum", "systematics"))
-def _whiten(view: View, ivar: Array, basis: Array, projected, n_continuum: int, systematics: Systematics):
+def _errors(view: View, ivar: Array, basis: Array, projected, n_continuum: int, systematics: Systematics):
     a = projected.coefficients * projected.norm
     continuum = basis[:, :n_continuum] @ a[:n_continuum]
     lines = basis[:, n_continuum:] @ a[n_continuum:]
     covered = (ivar > 0).astype(jnp.float32)
     floor = simulate.floor_variance(systematics, view.wave_aa, continuum, lines)
-    return covariance.whitening(ivar, floor, covariance.templates(systematics, view, continuum, lines, covered))
+    return covariance.covariance(ivar, floor, covariance.templates(systematics, view, continuum, lines, covered))
 
 
 class Finished(NamedTuple):
@@ -200,7 +200,7 @@ def _posterior(spectrum, name, made, data, result, finished, sigma, wanted, seed
         history_edges_gyr=np.asarray(histories.bin_edges(data.t_universe_gyr), np.float64),
         history_sfr=finished.sfr,
         diagnostics=Diagnostics(
-            method=result.method, ess=float(result.ess), khat=float(result.khat), rhat=float(result.rhat), chi2_per_pixel=chi2,
+            method=result.method, ess=float(result.ess), khat=float(result.khat), chi2_per_pixel=chi2,
             novelty=strange, n_pixels=data.n_pixels, median_sn=_median_sn(data), log_evidence=result.log_evidence,
         ),
         prediction=Prediction(

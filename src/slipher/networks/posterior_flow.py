@@ -44,10 +44,6 @@ class PosteriorFlow(eqx.Module):
         """u of a point of the flow's base space, where the posterior is nearly N(0, 1), and log |du/dz|."""
         return self.flow.bijection.transform_and_log_det(z, context)
 
-    def to_base(self, u: Float[Array, "parameter"], context: Float[Array, "context"]) -> Float[Array, "parameter"]:
-        """The point of the base space that u comes from."""
-        return self.flow.bijection.inverse(u, context)
-
     def mass(self, u: Float[Array, "parameter"], context: Float[Array, "context"]) -> tuple[Array, Array]:
         """Mean and standard deviation of log M (relative) given u."""
         mean, log_sd = self.head(jnp.concatenate([u, context]))

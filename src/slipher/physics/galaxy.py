@@ -3,9 +3,9 @@
     parameters --history--> mass in (age, metallicity) cells --library--> ingredients --dust, motions--> spectrum
 
 The *ingredients* (weights of the library's basis spectra, line luminosities) do not know about wavelengths; a *view* is the library
-as some set of pixels sees it (`slipher.instrument.spectrograph` makes them: a rest-frame grid, a survey's pixels, a handful of nodes).
-The same few lines therefore render a theorist's spectrum, the expected data of any instrument, and the reduced model with which a
-posterior is sampled. Pure functions of one galaxy; luminosities in Lsun (per A) per Msun formed.
+as some set of pixels sees it (`slipher.instrument.spectrograph` makes them: a rest-frame grid, a survey's pixels). The same few lines
+therefore render a theorist's spectrum and the expected data of any instrument. Pure functions of one galaxy; luminosities in Lsun
+(per A) per Msun formed.
 
 No dust emission, no AGN continuum: the optical and near ultraviolet of galaxies.
 """
