@@ -242,4 +242,4 @@ def test_altered_weights_are_refused(made, tmp_path):
 def test_weights_of_another_architecture_are_refused(made):
     wider = recipe.parse_recipe(TINY.replace("width = 8\n", "width = 9\n", 1))
     with pytest.raises(ModelFileError, match="does not fit this architecture"):
-        weights.load_arrays(recipe.template(wider, load_library(), (10, 6)), made / "weights.safetensors")
+        weights.load_arrays(recipe.template(wider, load_library(), recipe.Components(10, 6, 2)), made / "weights.safetensors")

@@ -210,7 +210,7 @@ def test_the_norm_is_positive_where_the_flux_is_not(level):
 
 def features_of(projected: proj.Projected) -> np.ndarray:
     basis, mean, variance = (jnp.asarray(a, jnp.float32) for a in (BASIS, MEAN, VARIANCE))
-    made = proj.Projection(basis.astype(jnp.float16), mean, variance, N_COMPONENT - 2)
+    made = proj.Projection(basis.astype(jnp.float16), mean, variance, jnp.ones((1, 2)), N_COMPONENT - 2)
     return np.asarray(proj.features(projected, made, jnp.float32(0.1), jnp.log(jnp.array([70.0, 65.0, 60.0]))))
 
 
@@ -231,6 +231,17 @@ def test_features_tell_coefficients_and_errors_apart():
     changed = np.flatnonzero(features_of(a) != features_of(b))
     np.testing.assert_array_equal(changed, [2 * N_COMPONENT + 3])
     assert (features_of(b) - features_of(a))[changed[0]] == pytest.approx(np.log(2.0), rel=1e-4)
+
+
+def test_the_shape_of_a_complex_is_told_apart_from_its_strength():
+    """Lines ten times as strong, their errors too: the same shape, a strength of log 10 more."""
+    once = project(*spectrum(9, 10.0))
+    scale = jnp.ones(N_COMPONENT).at[-2:].set(10.0)
+    often = once._replace(coefficients=once.coefficients * scale, sd=once.sd * scale)
+    at = slice(3 * N_COMPONENT, 3 * N_COMPONENT + 3)
+    one, other = features_of(once)[at], features_of(often)[at]
+    np.testing.assert_allclose(other - one, [0.0, 0.0, np.log(10.0)], atol=1e-5)
+    assert np.sum(one[:2] ** 2) <= 1.0
 
 
 # --- learning the basis ----------------------------------------------------------------------------------------------
@@ -285,6 +296,12 @@ def test_line_components_stay_in_their_complex(learnt):
     blue = WAVE <= (4863.0 + 6565.0) / 2
     reach = np.stack([np.any(of_lines[blue], 0), np.any(of_lines[~blue], 0)])
     np.testing.assert_array_equal(np.sum(reach, 0), 1)
+
+
+def test_each_component_is_a_member_of_its_complex(learnt):
+    made, _, _ = learnt
+    blue = np.any(np.asarray(made.basis)[WAVE <= (4863.0 + 6565.0) / 2, made.n_continuum :], 0)
+    np.testing.assert_array_equal(made.membership, [blue, ~blue])
 
 
 def test_the_prior_is_as_wide_as_the_simulations(learnt):

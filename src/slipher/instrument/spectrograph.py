@@ -56,7 +56,7 @@ def view(
     lsf_kms: np.ndarray | float | None = None,
     resolution_matrix: np.ndarray | None = None,
     segments: tuple[tuple[int, int], ...] | None = None,
-    width_kms: float | None = None,
+    width_kms: np.ndarray | float | None = None,
 ) -> View:
     """The library as seen by a spectrograph at pixels `wave_obs_aa` (vacuum) of a galaxy at a redshift.
 
@@ -71,7 +71,7 @@ def view(
     segments
         Stretches of increasing wavelength (the arms of DESI).
     width_kms
-        Width of each pixel, where pixels do not touch; else it follows from their spacing.
+        Width of each pixel, where pixels do not touch (a number or one for each); else it follows from their spacing.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def view(
     lines = np.asarray(library.line_wave_aa)
     return View(
         wave_aa=jnp.asarray(wave, jnp.float32),
-        width_kms=jnp.asarray(width if width_kms is None else np.full_like(width, width_kms), jnp.float32),
+        width_kms=jnp.asarray(width if width_kms is None else np.broadcast_to(width_kms, width.shape), jnp.float32),
         old=old,
         young=young,
         nebular=nebular,

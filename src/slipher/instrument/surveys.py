@@ -45,6 +45,11 @@ class Survey:
             return 10 ** (np.arange(np.ceil(np.log10(low) * 1e4), np.floor(np.log10(high) * 1e4)) * 1e-4)
         return np.arange(low, high, self.pixel_aa)
 
+    def pixel_kms(self, wave_obs_aa: np.ndarray) -> np.ndarray:
+        """Widths of the survey's pixels at observed wavelengths, km/s."""
+        width = 1e-4 * np.log(10.0) if self.pixel_aa is None else self.pixel_aa / wave_obs_aa
+        return np.broadcast_to(width * C_KMS, wave_obs_aa.shape)
+
     def lsf(self, wave_obs_aa: np.ndarray) -> np.ndarray:
         """Typical line-spread function, Gaussian sigma in km/s."""
         return np.interp(wave_obs_aa, self.lsf_wave_aa, self.lsf_kms)

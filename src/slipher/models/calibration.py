@@ -21,7 +21,6 @@ from . import mocks as mocks_
 
 N_DRAWS = 500
 N_COMPARED = 100
-TOLERANCE = 0.03
 
 
 def calibrate(model: str = "galaxy", *, mocks: int = 2000, seed: int = 7, refine: bool = False, progress=None) -> dict:
@@ -98,7 +97,7 @@ def report(run: Run, made: shipped.Shipped) -> CalibrationReport:
     return report_of(
         jax.random.key(0), np.array(run.truth, np.float64), np.array(run.draws, np.float64),
         names=made.recipe.preset.names[:-1], covariates={"median_sn": np.array(run.sn), "redshift": np.array(run.redshift)},
-        prior_sd=np.ones(len(made.recipe.preset.names) - 1), tolerance=TOLERANCE,
+        prior_sd=np.ones(len(made.recipe.preset.names) - 1),
     )  # fmt: skip
 
 

@@ -134,13 +134,8 @@ def _bands(spectrum: Spectrum, n: int) -> Float32[np.ndarray, "offset padded"]:
 
 
 @jax.jit
-def _sample_basis(basis: Array, index: Array, stencil: Array) -> Float[Array, "pixel component"]:
-    return sum(stencil[:, j, None] * basis[index + j].astype(jnp.float32) for j in range(4))
-
-
-@jax.jit
 def _evidence(flux: Array, ivar: Array, wave: Array, index: Array, stencil: Array, projection: proj.Projection) -> Array:
-    basis = _sample_basis(projection.basis, index, stencil)
+    basis = proj.at_pixels(projection.basis, index, stencil)
     return proj.project(flux, ivar, wave, basis, projection.mean, projection.variance).log_evidence
 
 
@@ -151,7 +146,7 @@ def _project_jit(flux: Array, ivar: Array, wave: Array, basis: Array, projection
 
 def _project(flux: Array, ivar: Array, rest: np.ndarray, model: Shipped) -> tuple[Array, proj.Projected]:
     projection = model.trained.projection
-    basis = _sample_basis(projection.basis, *spectrograph.interpolation_stencil(rest))
+    basis = proj.at_pixels(projection.basis, *spectrograph.interpolation_stencil(rest))
     return basis, _project_jit(flux, ivar, jnp.asarray(rest, jnp.float32), basis, projection)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -147,26 +147,40 @@ def _check(population: Population, systematics: Systematics) -> None:
             raise InputError(f"[systematics.{setting}] {wrong[0]}", expected=f"all of {every}", mend="Mend the recipe.")
 
 
-def n_features(components: int) -> int:
-    """Length of `slipher.networks.projection.features` for a projection of that many components."""
-    return 3 * components + 4 + len(LSF_ANCHORS_AA)
+class Components(NamedTuple):
+    """Sizes of a projection: components in all, those of the continuum, complexes of lines."""
+
+    n: int
+    n_continuum: int
+    n_complex: int
 
 
-def template(recipe: Recipe, library: Library, components: tuple[int, int]) -> TrainedGalaxy:
-    """A model of the right shapes, to be filled with weights; `components` = (all, those of the continuum)."""
-    n, n_continuum = components
-    empty = projection.Projection(jnp.zeros((len(library.wave_aa), n), jnp.float16), jnp.zeros(n), jnp.ones(n), n_continuum)
-    return TrainedGalaxy(empty, posterior_flow.skeleton(*_ends(recipe, n), **dataclasses.asdict(recipe.architecture)))
+def components_of(made: projection.Projection) -> Components:
+    """The sizes of a projection."""
+    return Components(made.mean.shape[0], made.n_continuum, made.membership.shape[0])
 
 
-def _network(recipe: Recipe, components: int) -> posterior_flow.PosteriorFlow:
-    key, sizes = jax.random.key(recipe.schedule.seed), dataclasses.asdict(recipe.architecture)
-    return posterior_flow.build(key, *_ends(recipe, components), **sizes)
+def n_features(sizes: Components) -> int:
+    """Length of `slipher.networks.projection.features` for a projection of those sizes."""
+    return 4 * sizes.n - sizes.n_continuum + sizes.n_complex + 4 + len(LSF_ANCHORS_AA)
 
 
-def _ends(recipe: Recipe, components: int) -> tuple[int, int]:
+def template(recipe: Recipe, library: Library, sizes: Components) -> TrainedGalaxy:
+    """A model of the right shapes, to be filled with weights."""
+    basis = jnp.zeros((len(library.wave_aa), sizes.n), jnp.float16)
+    membership = jnp.zeros((sizes.n_complex, sizes.n - sizes.n_continuum))
+    empty = projection.Projection(basis, jnp.zeros(sizes.n), jnp.ones(sizes.n), membership, sizes.n_continuum)
+    return TrainedGalaxy(empty, posterior_flow.skeleton(*_ends(recipe, sizes), **dataclasses.asdict(recipe.architecture)))
+
+
+def _network(recipe: Recipe, sizes: Components) -> posterior_flow.PosteriorFlow:
+    key, architecture = jax.random.key(recipe.schedule.seed), dataclasses.asdict(recipe.architecture)
+    return posterior_flow.build(key, *_ends(recipe, sizes), **architecture)
+
+
+def _ends(recipe: Recipe, sizes: Components) -> tuple[int, int]:
     """Numbers that go into a network and that come out."""
-    return n_features(components), len(recipe.preset.parameters) - 1
+    return n_features(sizes), len(recipe.preset.parameters) - 1
 
 
 def run(recipe: Recipe, out: Path, *, resume: bool = True, progress: Callable | None = None) -> Path:
@@ -182,7 +196,7 @@ def run(recipe: Recipe, out: Path, *, resume: bool = True, progress: Callable | 
     basis = training_set.learn_projection(recipe.schedule.seed, recipe.preset, library, recipe.systematics, recipe.population, recipe.ranks)
     simulate = training_set.simulator(recipe.preset, recipe.population, recipe.systematics, library, basis)
     network, history = train.train(
-        _network(recipe, basis.mean.shape[0]), simulate, recipe.schedule, Path(out), {"recipe": recipe.text},
+        _network(recipe, components_of(basis)), simulate, recipe.schedule, Path(out), {"recipe": recipe.text},
         resume=resume, progress=progress,
     )  # fmt: skip
     pack(TrainedGalaxy(basis, network), recipe, history, Path(out), time.time() - began, novelty_of(simulate, recipe))
@@ -212,7 +226,7 @@ def pack(model: TrainedGalaxy, recipe: Recipe, history: list[dict], out: Path, s
             p.name: {"unit": p.unit, "prior": type(p.prior).__name__, **dataclasses.asdict(p.prior)} for p in recipe.preset.parameters
         },
         "error_model": dataclasses.asdict(recipe.systematics),
-        "components": [int(model.projection.mean.shape[0]), model.projection.n_continuum],
+        "components": components_of(model.projection)._asdict(),
         "simulations": schedule.chunks * schedule.chunk_size,
         "steps": schedule.total_steps,
         "training_seconds": round(seconds),

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..errors import InputError
 from ..grids.library import Library, load_library
 from ..networks import weights
-from .recipe import Recipe, TrainedGalaxy, parse_recipe, template
+from .recipe import Components, Recipe, TrainedGalaxy, parse_recipe, template
 
 FOLDER = Path(__file__).parent.parent / "weights"
 
@@ -65,5 +65,5 @@ def load(name: str) -> Shipped:
     folder = folder_of(name)
     facts = weights.read_card(folder)
     recipe, library = parse_recipe(facts["recipe"]), load_library()
-    empty = template(recipe, library, tuple(facts["components"]))
+    empty = template(recipe, library, Components(**facts["components"]))
     return Shipped(weights.load_arrays(empty, folder / "weights.safetensors"), recipe, facts, library)

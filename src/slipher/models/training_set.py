@@ -82,33 +82,36 @@ def setting_of(
 ) -> Setting:
     """What a survey sees of a redshift slice through a random line-spread function about its typical one."""
     low, high = survey.wave_range_aa
-    index = stretch(low / (1.0 + redshift + REDSHIFT_HALF_WIDTH)) if survey.n_samples is None else nearest(survey.wavelengths())
-    wave = stars.wave_grid()[index]
+    if survey.n_samples is None:
+        # Where pixels lie under a line is chance.
+        wave = stretch(low / (1.0 + redshift + REDSHIFT_HALF_WIDTH)) * 10 ** (-rng.random() * STRIDE * stars.LOG_WAVE_STEP)
+        width = survey.pixel_kms(wave * (1.0 + redshift))
+    else:
+        wave, width = nearest(survey.wavelengths()), stars.LOG_WAVE_STEP * np.log(10.0) * C_KMS
     tilt = rng.normal(0.0, population.lsf_scatter)
     scale = np.exp(rng.normal(0.0, population.lsf_scatter) + tilt * np.log(wave / 5000.0))
 
     def lsf(at_aa: np.ndarray) -> np.ndarray:
         return survey.lsf(at_aa * (1.0 + redshift)) * np.interp(at_aa, wave, scale)
 
-    width = None if survey.n_samples is None else stars.LOG_WAVE_STEP * np.log(10.0) * C_KMS
     view = spectrograph.view(wave, 0.0, library, lsf_kms=lsf(wave), width_kms=width)
     return Setting(
-        view, basis[index].astype(jnp.float32), jnp.float32(redshift), jnp.float32(low), jnp.float32(high),
+        view, proj.at_pixels(basis, *spectrograph.interpolation_stencil(wave)), jnp.float32(redshift), jnp.float32(low), jnp.float32(high),
         jnp.asarray(np.log(lsf(np.array(LSF_ANCHORS_AA))), jnp.float32),
         None if survey.fraction is None else jnp.float32(survey.fraction),
     )  # fmt: skip
 
 
 def stretch(low_aa: float) -> np.ndarray:
-    """Indices [pixel] of every second point of the library's grid from a rest wavelength on, as far as there are points."""
+    """Every second wavelength [pixel] of the library's grid from a rest wavelength on, as far as there are points."""
     first = np.log10(low_aa) - stars.LOG_WAVE_START
     start = int(np.clip(np.floor(first / stars.LOG_WAVE_STEP / STRIDE), 0, stars.N_WAVE // STRIDE - N_PIXEL)) * STRIDE
-    return start + STRIDE * np.arange(N_PIXEL)
+    return stars.wave_grid()[start + STRIDE * np.arange(N_PIXEL)]
 
 
 def nearest(wave_aa: np.ndarray) -> np.ndarray:
-    """Indices [pixel] of the points of the library's grid nearest to rest wavelengths."""
-    return np.rint((np.log10(wave_aa) - stars.LOG_WAVE_START) / stars.LOG_WAVE_STEP).astype(int)
+    """The wavelengths [pixel] of the library's grid nearest to rest wavelengths."""
+    return stars.wave_grid()[np.rint((np.log10(wave_aa) - stars.LOG_WAVE_START) / stars.LOG_WAVE_STEP).astype(int)]
 
 
 class Observed(NamedTuple):

@@ -16,7 +16,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float16
+from jaxtyping import Array, Float, Float16, Int
 
 from ..units import C_KMS
 
@@ -46,12 +46,14 @@ DEFAULT_RANKS = Ranks()
 class Projection(eqx.Module):
     """The basis on the library's grid [grid, component] and the prior mean and variance of its coefficients.
 
-    The basis is held in half precision: that is what ships, and training sees the same rounded numbers.
+    The basis is held in half precision: that is what ships, and training sees the same rounded numbers. `membership` is 1 where a
+    line component belongs to a complex, else 0.
     """
 
     basis: Float16[Array, "grid component"]
     mean: Float[Array, "component"]
     variance: Float[Array, "component"]
+    membership: Float[Array, "complex line"]
     n_continuum: int = eqx.field(static=True)
 
 
@@ -70,6 +72,15 @@ class Projected(NamedTuple):
     n_pixels: Float[Array, ""]
     log_weight: Float[Array, ""]
     log_evidence: Float[Array, ""]
+
+
+@jax.jit
+def at_pixels(
+    basis: Float16[Array, "grid component"], index: Int[Array, "pixel"] | Int[np.ndarray, "pixel"],
+    stencil: Float[Array, "pixel four"] | Float[np.ndarray, "pixel four"],
+) -> Float[Array, "pixel component"]:  # fmt: skip
+    """The basis between the library's grid points, given the points and their weights (`spectrograph.interpolation_stencil`)."""
+    return sum(stencil[:, j, None] * basis[index + j].astype(jnp.float32) for j in range(4))
 
 
 def norm_of(flux: Float[Array, "pixel"], weight: Float[Array, "pixel"], wave_aa: Float[Array, "pixel"]) -> Array:
@@ -132,13 +143,20 @@ def between_lines(wave_aa: Float[Array, "pixel"]) -> Float[Array, "pixel"]:
 
 
 def features(projected: Projected, projection: Projection, redshift: Array, log_lsf: Float[Array, "three"]) -> Float[Array, "feature"]:
-    """What the network reads: standardised coefficients (linear and compressed), log errors, redshift, weight, resolution."""
+    """What the network reads: standardised coefficients (linear and compressed), log errors, redshift, weight, resolution.
+
+    And for each complex of lines its strength and its shape: how a profile's components compare with each other says how wide it is,
+    whether the line is faint or a thousand times brighter.
+    """
     sd_prior = jnp.sqrt(projection.variance)
     a = (projected.coefficients - projection.mean) / sd_prior
     sd = jnp.log(projected.sd / sd_prior)
     chi2 = projected.chi2 / jnp.maximum(projected.n_pixels, 1.0)
     rest = jnp.stack([redshift, jnp.log(redshift + 0.003), projected.log_weight - 5.0, jnp.log(chi2 + 1e-3)])
-    return jnp.concatenate([jnp.clip(a, -8, 8), jnp.arcsinh(6.0 * a), sd, rest, log_lsf - 4.0])
+    line, line_sd = (x[projection.n_continuum :] for x in (projected.coefficients, projected.sd))
+    strength = jnp.sqrt(projection.membership @ (line**2 + line_sd**2))
+    shape = line / (strength @ projection.membership)
+    return jnp.concatenate([jnp.clip(a, -8, 8), jnp.arcsinh(6.0 * a), sd, shape, jnp.log(strength), rest, log_lsf - 4.0])
 
 
 def complexes(line_wave_aa: np.ndarray) -> list[np.ndarray]:
@@ -180,15 +198,17 @@ def learn(
     strength = np.abs(lines).sum(1, keepdims=True)
     strength = np.where(strength > 0, strength, 1.0)  # galaxies without young stars have no lines
     shapes = lines / np.sqrt(strength * np.median(strength))  # so that a few extreme emitters do not decide
-    blocks, importance = [], []
-    for inside in complex_masks(wave_aa, line_wave_aa):
+    blocks, importance, owner = [], [], []
+    for number, inside in enumerate(complex_masks(wave_aa, line_wave_aa)):
         vectors, singular = principal(shapes[:, inside], ranks.one_complex)
         block = np.zeros((len(vectors), len(wave_aa)))
         block[:, inside] = vectors
         blocks.append(block)
         importance.append(singular)
-    strongest = np.argsort(np.concatenate(importance))[::-1][: ranks.lines]
-    basis = np.concatenate([continuum_basis, np.concatenate(blocks)[np.sort(strongest)]]).T.astype(np.float16)
+        owner.extend([number] * len(vectors))
+    strongest = np.sort(np.argsort(np.concatenate(importance))[::-1][: ranks.lines])
+    owner = np.array(owner)[strongest]
+    basis = np.concatenate([continuum_basis, np.concatenate(blocks)[strongest]]).T.astype(np.float16)
     n_continuum = len(continuum_basis)
     a_continuum = np.linalg.lstsq(basis[:, :n_continuum].astype(np.float64), continua.T, rcond=None)[0]
     a_lines = np.linalg.lstsq(basis[:, n_continuum:].astype(np.float64), lines.T, rcond=None)[0]
@@ -197,4 +217,6 @@ def learn(
     mean[n_continuum:] = 0.0
     variance[n_continuum:] = 2.0 * (coefficients[n_continuum:] ** 2).mean(1)
     variance = np.maximum(variance, 1e-8)
-    return Projection(jnp.asarray(basis), jnp.asarray(mean, jnp.float32), jnp.asarray(variance, jnp.float32), n_continuum)
+    membership = (np.unique(owner)[:, None] == owner).astype(np.float32)
+    mean, variance = (jnp.asarray(x, jnp.float32) for x in (mean, variance))
+    return Projection(jnp.asarray(basis), mean, variance, jnp.asarray(membership), n_continuum)
