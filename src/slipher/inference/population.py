@@ -28,15 +28,16 @@ EM_STEPS = 25
 
 
 class Settings(NamedTuple):
-    """Draws a round; most rounds; rounds remembered; most components; when to stop; draws that have to count in a fit."""
+    """Draws a round, most rounds, rounds remembered; when to stop; draws that have to count in a fit and per component; most components."""
 
     n_draw: int = 1000
-    rounds: int = 20
-    memory: int = 4
-    components: int = 4
+    rounds: int = 30
+    memory: int = 7
     khat: float = 0.6
     ess: float = 300.0
     least: float = 100.0
+    each: float = 100.0
+    components: int = 4
 
 
 class Mixture(NamedTuple):
@@ -126,7 +127,8 @@ def adapt(rng: np.random.Generator, log_density: LogDensity, n_parameter: int, s
             best = found
         if found.khat < settings.khat and found.ess > settings.ess:
             break
-        mixture = fit(rng, draws, tempered(log_weights, settings.least), min(number, settings.components))
+        components = int(np.clip(found.ess // settings.each, 1, settings.components))
+        mixture = fit(rng, draws, tempered(log_weights, settings.least), components)
     return best
 
 

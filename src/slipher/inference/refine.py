@@ -1,7 +1,7 @@
 """From amortised draws to the exact posterior.
 
     flow draws --every pixel--> weights: khat < 0.6 and ESS > 300?  yes: done
-        no --fit a mixture--> draws --every pixel--> weights?  no: again, up to twenty times
+        no --fit a mixture--> draws --every pixel--> weights?  no: again, up to thirty times
 
 All densities are exact, and all draws that leave here follow the likelihood of every pixel. The mixture lives in the flow's base space,
 as Hoffman et al. (2019, arXiv:1903.03704) proposed for chains: what the flow has learnt of funnels and curved ridges (a burst's age matters
