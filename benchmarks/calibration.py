@@ -1,7 +1,8 @@
 """Are the posteriors calibrated, and how sharp: `python benchmarks/calibration.py [--mocks 2000] [--refined 300] [--model NAME]`.
 
 Fresh mocks over the whole prior (S/N 2-60, z 0.003-0.4, three surveys, masks), through the door that real spectra take. Once with the
-network's draws as they are, and a part of them refined; then the same tests on posteriors broken on purpose, which have to fail. Hours.
+network's draws as they are, and a part of them refined; then the same tests on posteriors broken on purpose, which have to fail. Half
+an hour.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """The same posterior by an independent sampler: `python benchmarks/sampler_twin.py [--mocks 20] [--live 1000]`.
 
 nautilus (extra `compare`) runs nested sampling on the likelihood of every pixel, over the prior's unit cube; slipher's refined draws are
-compared parameter by parameter: medians in units of the twin's width, and the ratio of widths (half of 16 - 84 %); and the evidences. An
-hour or more.
+compared parameter by parameter: medians in units of the twin's width, and the ratio of widths (half of 16 - 84 %); and the evidences.
+Hours.
 """
 
 import argparse

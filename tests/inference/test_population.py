@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 from scipy.special import logsumexp
 
+from slipher.errors import InputError
 from slipher.inference import importance, population
 from slipher.inference.population import Mixture, Settings
 
@@ -109,7 +110,7 @@ def test_points_outside_have_no_weight():
 
 
 def test_a_density_that_is_nowhere_finite_is_refused():
-    with pytest.raises(ValueError, match="finite"):
+    with pytest.raises(InputError, match="all 1000 log weights are -inf"):
         population.adapt(np.random.default_rng(0), lambda x: np.full(len(x), np.nan), D, Settings())
 
 

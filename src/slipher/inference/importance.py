@@ -7,7 +7,7 @@ weighted draws can be used, above it they cannot, however many there are.
 
 Paper: Vehtari, Simpson, Gelman, Yao & Gabry (2024, JMLR 25, 72; arXiv:1507.02646), with the fit of Zhang & Stephens
 (2009, Technometrics 51, 316). Everything here is numpy in float64, for one galaxy, after the compiled part is done.
-What this does not do: compute the densities, or decide what happens when khat is large (the refinement ladder does).
+What this does not do: compute the densities, or decide what happens when khat is large (`refine.py` does).
 """
 
 import jax

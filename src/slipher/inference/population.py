@@ -18,6 +18,7 @@ from jaxtyping import Float
 from scipy.special import gammaln, logsumexp
 
 from . import importance
+from .prediction import KHAT_MAX
 
 Points = Float[np.ndarray, "draw parameter"]
 LogDensity = Callable[[Points], Float[np.ndarray, "draw"]]
@@ -109,21 +110,19 @@ def adapt(rng: np.random.Generator, log_density: LogDensity, n_parameter: int, s
 
     Raises
     ------
-    ValueError
-        If no draw of the first round has a finite density.
+    InputError
+        If no remembered draw has a finite density.
     """
     mixture, rounds, best = standard_normal(n_parameter), [], None
     for number in range(1, settings.rounds + 1):
         draws = mixture.sample(rng, settings.n_draw)
         value = log_density(draws)
         value = np.where(np.isfinite(value), value, -np.inf)
-        if number == 1 and np.isneginf(value).all():
-            raise ValueError("no draw of the first proposal has a finite log density")
         rounds = [*rounds[1 - settings.memory :], _Round(mixture, draws, value)]
         draws, log_weights = _weighed(rounds)
         found = _judged(draws, log_weights, number)
-        # A light tail comes first, then the more draws that count the better.
-        if best is None or (found.khat < settings.khat, found.ess) > (best.khat < settings.khat, best.ess):
+        # A tail that can be used comes first, then the more draws that count the better.
+        if best is None or (found.khat < KHAT_MAX, found.ess) > (best.khat < KHAT_MAX, best.ess):
             best = found
         if found.khat < settings.khat and found.ess > settings.ess:
             break

@@ -15,6 +15,11 @@ KHAT_MAX = 0.7
 ESS_MIN = 100.0
 
 
+def weights_hold(khat: float, ess: float) -> bool:
+    """Whether weighted draws may be called refined; NaN, of draws that were not weighted, may not."""
+    return khat < KHAT_MAX and ess > ESS_MIN
+
+
 @dataclass(frozen=True, kw_only=True)
 class Diagnostics:
     """How the draws were made, and how well that went. NaN: does not apply to this method.
@@ -51,7 +56,7 @@ class Diagnostics:
 
     def hold(self) -> bool:
         """Whether the draws may be called refined: khat < 0.7 with more than 100 effective draws."""
-        return self.khat < KHAT_MAX and self.ess > ESS_MIN
+        return weights_hold(self.khat, self.ess)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

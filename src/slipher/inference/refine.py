@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ..networks.posterior_flow import PosteriorFlow
 from . import exact, importance, population
 from .exact import Target
-from .prediction import ESS_MIN, KHAT_MAX
+from .prediction import weights_hold
 
 N_ROUND = 1000
 ESS_SHARE = 0.3  # of the draws wanted: how many have to count before refinement stops
@@ -96,4 +96,4 @@ def refine(key: PRNGKeyArray, target: Target, warp: Warp, n_draws: int) -> Refin
 
 def holds(result: Refined) -> bool:
     """Whether the draws may be called refined."""
-    return result.khat < KHAT_MAX and result.ess > ESS_MIN
+    return weights_hold(result.khat, result.ess)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..files import write_atomically
 from ..inference import exact
-from ..inference import refine as ladder
+from ..inference import refine as refinement
 from ..inference.calibration_report import CalibrationReport
 from ..inference.calibration_report import calibrate as report_of
 from . import fitting, novelty, observed, shipped
@@ -21,7 +21,7 @@ from . import mocks as mocks_
 
 N_DRAWS = 500
 N_COMPARED = 100
-VARIANCE_ALLOWANCE = 1.2  # mocks know their noise exactly; surveys state variances that are off by ten per cent or so
+VARIANCE_ALLOWANCE = 1.2  # mocks know their noise exactly; surveys' variances are allowed to be off by a fifth
 
 
 def calibrate(model: str = "galaxy", *, mocks: int = 2000, seed: int = 7, refine: bool = False, progress=None) -> dict:
@@ -63,7 +63,7 @@ def collect(model: str, *, n: int, seed: int, refined: bool, progress=None) -> R
         warp, result, nats, chi2 = fitting.warp(data, made), None, np.nan, np.nan
         if refined:
             target = fitting.target(data, made)
-            result = ladder.refine(keys[1], target, warp, N_DRAWS)
+            result = refinement.refine(keys[1], target, warp, N_DRAWS)
             u = result.u
         else:
             u, _ = warp.sample(keys[0], N_DRAWS)
@@ -84,7 +84,7 @@ def collect(model: str, *, n: int, seed: int, refined: bool, progress=None) -> R
     return run
 
 
-def divergence(refined: np.ndarray, drawn: np.ndarray, log_q: np.ndarray, target: exact.Target, warp: ladder.Warp) -> float:
+def divergence(refined: np.ndarray, drawn: np.ndarray, log_q: np.ndarray, target: exact.Target, warp: refinement.Warp) -> float:
     """KL(p, q) + KL(q, p) in nats between exact posterior p (draws `refined`) and flow q (draws `drawn`): no evidence is needed."""
 
     def gap(u: np.ndarray, log_q: np.ndarray) -> float:
@@ -107,7 +107,7 @@ def summary(run: Run, made: shipped.Shipped) -> dict:
     found = report(run, made).to_dict()
     done = [r for r in run.results if r is not None]
     if done:
-        found["refined_share"] = float(np.mean([ladder.holds(r) for r in done]))
+        found["refined_share"] = float(np.mean([refinement.holds(r) for r in done]))
         found["seconds_median"] = float(np.median(run.seconds))
     return found
 

@@ -22,7 +22,7 @@ from ..errors import Flag, InputError
 from ..grids.filters import load_filters
 from ..grids.library import load_library
 from ..inference import covariance, exact
-from ..inference import refine as ladder
+from ..inference import refine as refinement
 from ..inference.exact import Target
 from ..inference.posterior import Posterior
 from ..inference.prediction import Diagnostics, Prediction
@@ -70,9 +70,9 @@ def fit(spectrum: Spectrum, *, model: str = "galaxy", samples: int = 1000, refin
     keys = jax.random.split(key_of(seed, spectrum.id), 4)
     density, flow = target(data, made), warp(data, made)
     if refine:
-        result = ladder.refine(keys[1], density, flow, samples)
+        result = refinement.refine(keys[1], density, flow, samples)
     else:
-        result = ladder.Refined(flow.sample(keys[0], samples)[0], "amortised", np.nan, np.nan, None)
+        result = refinement.Refined(flow.sample(keys[0], samples)[0], "amortised", np.nan, np.nan, None)
     finished = finish(keys[2], result.u, density, data.redshift, data.norm)
     sigma = 1.0 / np.maximum(np.asarray(density.task.errors.inverse_sigma, np.float64), 1e-30)
     return _posterior(spectrum, model, made, data, result, finished, sigma, refine, seed, time.perf_counter() - began)
@@ -91,10 +91,10 @@ def target(data: Observed, made: Shipped) -> Target:
     return Target(task, made.library, made.recipe.preset, made.recipe.systematics)
 
 
-def warp(data: Observed, made: Shipped) -> ladder.Warp:
+def warp(data: Observed, made: Shipped) -> refinement.Warp:
     """The flow at this galaxy's context."""
     network = made.trained.network
-    return ladder.Warp(network, _context(network, data.features))
+    return refinement.Warp(network, _context(network, data.features))
 
 
 @eqx.filter_jit
@@ -185,7 +185,7 @@ def _posterior(spectrum, name, made, data, result, finished, sigma, wanted, seed
     n = len(spectrum.wave_aa)
     chi2 = float(np.median(finished.chi2)) / data.n_pixels
     strange = novelty.score(data.projected, made.card)
-    held = result.method != "amortised" and ladder.holds(result)
+    held = refinement.holds(result)
     flags = spectrum.flags | data.flags | _judge(spectrum, data, made, chi2, strange, wanted and not held)
     inside = data.kept > 0
     norm = data.norm
