@@ -10,7 +10,8 @@ from slipher.inference import importance, population
 from slipher.inference.population import Mixture, Settings
 
 D = 6
-SETTINGS = Settings(n_draw=1500, rounds=12, ess=1500.0)
+SETTINGS = Settings().times(1.5)._replace(ess=1500.0)
+ONE_ROUND = Settings(most=1000)
 
 
 def gaussian(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -83,20 +84,20 @@ def test_curved_densities_are_followed(density):
 def test_draws_that_do_not_suffice_are_not_called_good():
     """A needle of a thousandth of the space's width in each direction, and one round to find it."""
     density = stats.multivariate_normal(np.full(D, 1.5), 1e-6 * np.eye(D))
-    found = population.adapt(np.random.default_rng(0), density.logpdf, D, Settings(rounds=1))
+    found = population.adapt(np.random.default_rng(0), density.logpdf, D, ONE_ROUND)
     assert found.khat > 0.7 or found.ess < 10
 
 
 def test_the_best_population_is_kept():
     """Rounds go on to the last one if none is good enough; what is returned is no worse than the first."""
-    first = population.adapt(np.random.default_rng(3), funnel, D, Settings(rounds=1))
-    last = population.adapt(np.random.default_rng(3), funnel, D, Settings(rounds=5, ess=1e9))
+    first = population.adapt(np.random.default_rng(3), funnel, D, ONE_ROUND)
+    last = population.adapt(np.random.default_rng(3), funnel, D, Settings(most=5000, ess=1e9))
     assert last.ess >= first.ess
 
 
 def test_where_the_density_is_first_as_proposed_one_round_is_enough():
     found = population.adapt(np.random.default_rng(0), lambda x: -0.5 * np.sum(x**2, 1), D, Settings())
-    assert found.rounds == 1
+    assert found.made == 1000
     assert found.ess == pytest.approx(1000.0)
 
 

@@ -20,7 +20,7 @@ from ..physics.galaxy import GalaxyModel, View
 from . import likelihood
 from .covariance import Covariance
 
-BATCH = 50
+BATCH = 25  # arrays of more draws are large enough that each call has the system map fresh memory, which doubles its time
 
 Points = Float[Array, "draw parameter"] | Float[np.ndarray, "draw parameter"]
 

@@ -1,7 +1,7 @@
 """From amortised draws to the exact posterior.
 
-    flow draws --every pixel--> weights: khat < 0.6 and ESS > 300?  yes: done
-        no --fit a mixture--> draws --every pixel--> weights?  no: again, up to thirty times
+    flow draws --every pixel--> weights: khat < 0.6 and ESS > 600?  yes: done
+        no --fit a mixture--> draws --every pixel--> weights?  no: again, up to thirty times as many draws
 
 All densities are exact, and all draws that leave here follow the likelihood of every pixel. The mixture lives in the flow's base space,
 as Hoffman et al. (2019, arXiv:1903.03704) proposed for chains: what the flow has learnt of funnels and curved ridges (a burst's age matters
@@ -21,19 +21,21 @@ from . import exact, importance, population
 from .exact import Target
 from .prediction import weights_hold
 
-N_ROUND = 1000
-ESS_SHARE = 0.3  # of the draws wanted: how many have to count before refinement stops
+N_WANTED = 1000  # draws that the settings of `population` are for, or fewer
 
 
 class Refined(NamedTuple):
-    """Equal-weight draws of u and how they came to be: by the flow alone ('importance') or by a mixture ('population')."""
+    """Equal-weight draws of u and how they came to be: by the flow alone ('importance') or by a mixture ('population').
+
+    `evaluations` counts likelihoods of every pixel.
+    """
 
     u: Float[np.ndarray, "draw parameter"]
     method: str
     ess: float
     khat: float
     log_evidence: float | None
-    rounds: int = 0
+    evaluations: int = 0
 
 
 class Warp(eqx.Module):
@@ -84,14 +86,14 @@ def refine(key: PRNGKeyArray, target: Target, warp: Warp, n_draws: int) -> Refin
         u, log_det = from_base(z)
         return exact.log_posterior(u, target) + log_det
 
-    settings = population.Settings(n_draw=max(N_ROUND, n_draws), ess=ESS_SHARE * max(N_ROUND, n_draws))
+    settings = population.Settings().times(max(1.0, n_draws / N_WANTED))
     n_parameter = len(target.model.parameters) - 1
     found = population.adapt(rng, log_density, n_parameter, settings)
     chosen = found.draws[importance.resample(key_choose, found.log_weights, n_draws)]
     # What `exact.log_posterior` leaves out of prior and likelihood, with its sign changed; the data's (2 pi)^(-n/2) is no model's.
     constant = 0.5 * n_parameter * np.log(2 * np.pi) + float(target.task.errors.half_log_det)
-    method = "importance" if found.rounds == 1 else "population"
-    return Refined(from_base(chosen)[0], method, found.ess, found.khat, found.log_evidence - constant, found.rounds)
+    method = "importance" if found.made == settings.first else "population"
+    return Refined(from_base(chosen)[0], method, found.ess, found.khat, found.log_evidence - constant, found.made)
 
 
 def holds(result: Refined) -> bool:
