@@ -1,9 +1,10 @@
 """The same posterior by an independent sampler: `python benchmarks/sampler_twin.py [--mocks 20] [--steps 2500] [--keep DIR]`.
 
-emcee (extras `compare` and `arviz`) moves two ensembles of 50 walkers by differential evolution over the likelihood of every pixel, in the parameters'
-own normal coordinates, without the network: one ensemble starts from the network's draws, the other from the same stretched by half, so
-that both must find the same place. slipher's refined draws are compared with the second parts of both, parameter by parameter: medians in
-units of the twin's width, and the ratio of widths (half of 16 - 84 %). Chains are kept in DIR and taken up again from there. Hours.
+emcee (extras `compare` and `arviz`) moves two ensembles of 50 walkers by differential evolution over the likelihood of every pixel, in
+the parameters' own normal coordinates, without the network: one ensemble starts from the network's draws, the other from others of them
+stretched by half, so that both must find the same place. slipher's refined draws are compared with the second halves of both, parameter by
+parameter: medians in units of the twin's width, and the ratio of widths (half of 16 - 84 %). Chains are kept in DIR and taken up again
+from there. Hours.
 """
 
 import argparse
@@ -13,7 +14,6 @@ from typing import NamedTuple
 
 import arviz as az
 import emcee
-import jax
 import numpy as np
 from tables import machine, markdown_table, write_section
 
@@ -47,9 +47,9 @@ class Chains(NamedTuple):
         return kept.shape[0] * kept.shape[1] * kept.shape[2] / tau
 
 
-def starts(target: exact.Target, warp: refine.Warp, key: jax.Array) -> np.ndarray:
+def starts(target: exact.Target, warp: refine.Warp, rng: np.random.Generator) -> np.ndarray:
     """Where the walkers of both ensembles begin."""
-    u, _ = warp.sample(key, 2 * WALKERS)
+    u, _ = warp.sample(rng, 2 * WALKERS)
     first, second = u[:WALKERS], u[WALKERS:]
     return np.stack([first, np.clip(second.mean(0) + 1.5 * (second - second.mean(0)), -4.0, 4.0)])
 
@@ -74,7 +74,8 @@ def twin(target: exact.Target, start: np.ndarray, steps: int, seed: int, kept: P
         for i, sampler in enumerate(samplers):
             sampler.reset()
             sampler._random.seed([seed, i, chains.u.shape[1]])
-            sampler.run_mcmc(chains.u[i, -1].astype(float) if chains.u.shape[1] else start[i].astype(float), CHUNK, skip_initial_state_check=True)
+            here = chains.u[i, -1] if chains.u.shape[1] else start[i]
+            sampler.run_mcmc(here.astype(float), CHUNK, skip_initial_state_check=True)
             parts.append(sampler.get_chain().astype(np.float32))
         chains = Chains(np.concatenate([chains.u, np.stack(parts)], 1), chains.seconds + time.perf_counter() - began)
         if kept is not None:
@@ -96,10 +97,10 @@ def main() -> None:
         spectrum, truth = mocks.mock(i, made, survey=None, seed=SEED, redshift=None, median_sn=None)
         data = observed.observe(spectrum, made)
         target, warp = fitting.target(data, made), fitting.warp(data, made)
-        start = starts(target, warp, jax.random.key(i))
+        start = starts(target, warp, np.random.default_rng([1, i]))
         exact.log_posterior(start[0], target)  # compiled before the clock starts
         began = time.perf_counter()
-        ours = refine.refine(jax.random.key(i), target, warp, 1000)
+        ours = refine.refine(np.random.default_rng([0, i]), target, warp, 1000)
         seconds = time.perf_counter() - began
         theirs = twin(target, start, options.steps, i, options.keep / f"{i:02d}.npz" if options.keep else None)
         u = theirs.settled().reshape(-1, start.shape[-1])
@@ -110,14 +111,14 @@ def main() -> None:
         ratios.append(np.abs(ratio - 1))
         speedups.append(theirs.seconds / seconds)
         rows.append([
-            i, f"{truth['median_sn']:.0f}", ours.evaluations, f"{ours.ess:.0f}", "yes" if refine.holds(ours) else "no", f"{theirs.effective():.0f}",
-            f"{theirs.rhat():.3f}", f"{np.median(shift):.2f}", f"{shift.max():.2f}", f"{ratio.min():.2f}-{ratio.max():.2f}",
-            f"{seconds:.1f}", f"{theirs.seconds:.0f}",
+            i, f"{truth['median_sn']:.0f}", ours.evaluations, f"{ours.ess:.0f}", "yes" if refine.holds(ours) else "no",
+            f"{theirs.effective():.0f}", f"{theirs.rhat():.3f}", f"{np.median(shift):.2f}", f"{shift.max():.2f}",
+            f"{ratio.min():.2f}-{ratio.max():.2f}", f"{seconds:.1f}", f"{theirs.seconds:.0f}",
         ])  # fmt: skip
         print(*rows[-1], flush=True)
         columns = [
-            "mock", "S/N", "likelihoods", "ESS", "holds", "twin's ESS", "twin's R-hat", "median shift", "largest shift", "widths", "slipher, s",
-            "emcee, s",
+            "mock", "S/N", "likelihoods", "ESS", "holds", "twin's ESS", "twin's R-hat", "median shift", "largest shift", "widths",
+            "slipher, s", "emcee, s",
         ]  # fmt: skip
         near, alike = np.array(shifts), np.array(ratios)
         text = [

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 
@@ -27,7 +26,7 @@ class Case:
 
     def refined(self, seed: int = 2) -> refine.Refined:
         """Draws of the exact posterior."""
-        return refine.refine(jax.random.key(seed), self.target, self.warp, 1000)
+        return refine.refine(np.random.default_rng(seed), self.target, self.warp, 1000)
 
 
 def case(number: int, *, survey: str, redshift: float, median_sn: float) -> Case:
@@ -36,7 +35,7 @@ def case(number: int, *, survey: str, redshift: float, median_sn: float) -> Case
     spectrum, truth = mocks.mock(number, made, survey=survey, seed=20, redshift=redshift, median_sn=median_sn)
     data = observed.observe(spectrum, made)
     target, warp = fitting.target(data, made), fitting.warp(data, made)
-    draws, log_q = warp.sample(jax.random.key(0), 6000)
+    draws, log_q = warp.sample(np.random.default_rng(0), 6000)
     return Case(spectrum, truth, data, target, warp, draws, log_q, exact.log_posterior(draws, target))
 
 

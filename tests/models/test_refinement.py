@@ -42,7 +42,7 @@ def test_another_seed_finds_the_same_posterior_and_evidence(bright):
 
 
 def test_as_many_draws_come_as_are_wanted(faint):
-    found = refine.refine(jax.random.key(5), faint.target, faint.warp, 37)
+    found = refine.refine(np.random.default_rng(5), faint.target, faint.warp, 37)
     assert found.u.shape == (37, faint.draws.shape[1])
 
 

@@ -72,17 +72,9 @@ def normalised_ranks(
     return np.stack(columns, axis=1)
 
 
-def ks_pvalues(ranks: Float[np.ndarray, "mock parameter"], *, tolerance: float = 0.0) -> Float[np.ndarray, "parameter"]:
-    """Kolmogorov-Smirnov p-value of each parameter's ranks against uniform, not yet corrected for their number.
-
-    Parameters
-    ----------
-    ranks
-        From `normalised_ranks`.
-    tolerance
-        Departure of the cumulative distribution that does not matter in practice: the p-value is of an excess over it.
-    """
-    return np.array([_ks_pvalue(column, tolerance) for column in ranks.T])
+def ks_pvalues(ranks: Float[np.ndarray, "mock parameter"]) -> Float[np.ndarray, "parameter"]:
+    """Kolmogorov-Smirnov p-value of each parameter's ranks (`normalised_ranks`) against uniform, not yet corrected for their number."""
+    return np.array([float(stats.kstest(column, "uniform").pvalue) for column in ranks.T])
 
 
 def chi2_pvalues(ranks: Float[np.ndarray, "mock parameter"], *, n_bins: int = 20) -> Float[np.ndarray, "parameter"]:
@@ -100,10 +92,9 @@ def covered(ranks: Float[np.ndarray, "mock"], level: float) -> int:
     return int(np.sum(np.abs(ranks - 0.5) <= 0.5 * level))
 
 
-def coverage_pvalue(n_covered: int, n: int, level: float, *, tolerance: float = 0.0) -> float:
-    """Two-sided binomial p-value of a coverage; a departure from the level by less than `tolerance` is none."""
-    nearest = float(np.clip(n_covered / n, max(level - tolerance, 0.0), min(level + tolerance, 1.0)))
-    return float(stats.binomtest(n_covered, n, nearest).pvalue)
+def coverage_pvalue(n_covered: int, n: int, level: float) -> float:
+    """Two-sided binomial p-value of a coverage."""
+    return float(stats.binomtest(n_covered, n, level).pvalue)
 
 
 def tarp(
@@ -115,7 +106,6 @@ def tarp(
     prior_sd: Scale | None = None,
     references: Truth | None = None,
     n_bootstrap: int = 200,
-    tolerance: float = 0.0,
 ) -> Tarp:
     """Tests of accuracy with random points (Lemos et al. 2023, algorithm 2).
 
@@ -134,8 +124,6 @@ def tarp(
         Points to use instead. They must not know the truths; they may know the data.
     n_bootstrap
         Resamplings of the mocks behind the band.
-    tolerance
-        As in `ks_pvalues`.
     """
     reference_key, tie_key, bootstrap_key = jax.random.split(key, 3)
     truth, draws = _checked(truth, draws)
@@ -145,16 +133,16 @@ def tarp(
     nearer, equal = _compare_distances(truth, draws, np.asarray(references), np.where(scale > 0, scale, 1.0))
     uniform = np.asarray(jax.random.uniform(tie_key, (len(truth),)), dtype=np.float64)
     shares = _randomised_rank(uniform, nearer, equal, _masses(log_weights, draws.shape[:2]))
-    return _tarp_curve(bootstrap_key, shares, n_bootstrap, tolerance)
+    return _tarp_curve(bootstrap_key, shares, n_bootstrap)
 
 
-def _tarp_curve(key: PRNGKeyArray, shares: Float[np.ndarray, "mock"], n_bootstrap: int, tolerance: float) -> Tarp:
+def _tarp_curve(key: PRNGKeyArray, shares: Float[np.ndarray, "mock"], n_bootstrap: int) -> Tarp:
     """Cumulative distribution of the shares on a grid, with the scatter of resampled mocks."""
     credibility = np.linspace(0.0, 1.0, 51)
     picks = np.asarray(jax.random.randint(key, (n_bootstrap, shares.size), 0, shares.size))
     curves = np.stack([_cumulative(shares[pick], credibility) for pick in picks])
     low, high = np.quantile(curves, (0.025, 0.975), axis=0)
-    return Tarp(credibility, _cumulative(shares, credibility), low, high, _ks_pvalue(shares, tolerance))
+    return Tarp(credibility, _cumulative(shares, credibility), low, high, float(stats.kstest(shares, "uniform").pvalue))
 
 
 def _cumulative(values: Float[np.ndarray, "mock"], grid: Float[np.ndarray, "level"]) -> Float[np.ndarray, "level"]:
@@ -213,11 +201,6 @@ def _masses(log_weights: LogWeights | None, shape: tuple[int, int]) -> Float[np.
         )
     weights = np.exp(values - largest)
     return weights * (weights.sum(axis=1) / np.sum(weights**2, axis=1))[:, None]
-
-
-def _ks_pvalue(values: Float[np.ndarray, "mock"], tolerance: float) -> float:
-    distance = stats.kstest(values, "uniform").statistic
-    return float(stats.kstwo.sf(max(distance - tolerance, 0.0), values.size))
 
 
 def _checked(truth: np.ndarray | Array, draws: np.ndarray | Array) -> tuple[np.ndarray, np.ndarray]:

@@ -60,7 +60,6 @@ class CalibrationReport:
     coverage: tuple[Coverage, ...]
     tarp: Tarp
     significance: float
-    tolerance: float
 
     def failures(self) -> list[str]:
         """Why the posterior is not calibrated, in words; empty where it is."""
@@ -126,7 +125,6 @@ def calibrate(
     levels: tuple[float, ...] = LEVELS,
     n_bins: int = 4,
     significance: float = 0.01,
-    tolerance: float = 0.0,
 ) -> CalibrationReport:
     """Run every test on mocks with known truths.
 
@@ -149,8 +147,6 @@ def calibrate(
         Bins a covariate.
     significance
         Chance that an exact posterior fails, for each of the three families of tests (ranks, TARP, coverage).
-    tolerance
-        Departure from a coverage, as a fraction, that does not matter: thousands of mocks would find any.
 
     Raises
     ------
@@ -165,12 +161,11 @@ def calibrate(
         parameters=tuple(names),
         n_mocks=len(ranks),
         n_draws=draws.shape[1],
-        ks_pvalues=tuple(ks_pvalues(ranks, tolerance=tolerance).tolist()),
+        ks_pvalues=tuple(ks_pvalues(ranks).tolist()),
         chi2_pvalues=tuple(chi2_pvalues(ranks).tolist()),
-        coverage=tuple(coverage_rows(ranks, names, covariates, levels=levels, n_bins=n_bins, tolerance=tolerance)),
-        tarp=tarp(tarp_key, truth, draws, log_weights=log_weights, prior_sd=prior_sd, tolerance=tolerance),
+        coverage=tuple(coverage_rows(ranks, names, covariates, levels=levels, n_bins=n_bins)),
+        tarp=tarp(tarp_key, truth, draws, log_weights=log_weights, prior_sd=prior_sd),
         significance=significance,
-        tolerance=tolerance,
     )
 
 
@@ -181,7 +176,6 @@ def coverage_rows(
     *,
     levels: tuple[float, ...] = LEVELS,
     n_bins: int = 4,
-    tolerance: float = 0.0,
 ) -> list[Coverage]:
     """Coverage of every parameter and level: of all mocks first, then in each covariate's bins."""
     bins = [("", -np.inf, np.inf, np.ones(len(ranks), dtype=bool))]
@@ -191,7 +185,7 @@ def coverage_rows(
             above = values >= low if i == 0 else values > low  # a value on an edge is counted once
             bins.append((covariate, low, high, above & (values <= high)))
     return [
-        _coverage_row(ranks[inside, p], name, level, covariate, low, high, tolerance)
+        _coverage_row(ranks[inside, p], name, level, covariate, low, high)
         for covariate, low, high, inside in bins
         if inside.any()
         for p, name in enumerate(names)
@@ -206,11 +200,10 @@ def _coverage_row(
     covariate: str,
     low: float,
     high: float,
-    tolerance: float,
 ) -> Coverage:
     n, n_covered = len(ranks), covered(ranks, level)
     error = float(np.sqrt(level * (1.0 - level) / n))
-    pvalue = coverage_pvalue(n_covered, n, level, tolerance=tolerance)
+    pvalue = coverage_pvalue(n_covered, n, level)
     return Coverage(name, level, covariate, low, high, n, n_covered / n, error, pvalue)
 
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..batches import in_batches
 from ..grids.library import Library
 from ..instrument.systematics import Systematics, groups_of
 from ..physics.galaxy import GalaxyModel, View
@@ -73,14 +74,7 @@ def evaluate(u: Points, target: Target, keep: Callable[[Draw], Any], *, noise: A
     """
     if noise is None:
         noise = np.zeros((len(u), n_linear(target.library)), np.float32)
-    u, noise, parts = np.asarray(u), np.asarray(noise), []
-    for first in range(0, len(u), BATCH):
-        some = (x[first : first + BATCH] for x in (u, noise))
-        n = min(BATCH, len(u) - first)
-        filled = (np.pad(x, ((0, BATCH - n), (0, 0)), mode="edge") for x in some)
-        done = keep(_evaluate(*filled, *target))
-        parts.append(jax.tree.map(lambda leaf, n=n: np.asarray(leaf)[:n], done))
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+    return in_batches(lambda *some: keep(_evaluate(*some, *target)), BATCH, np.asarray(u), np.asarray(noise))
 
 
 def log_posterior(u: Points, target: Target) -> Float[np.ndarray, "draw"]:

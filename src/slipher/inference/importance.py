@@ -10,9 +10,8 @@ Paper: Vehtari, Simpson, Gelman, Yao & Gabry (2024, JMLR 25, 72; arXiv:1507.0264
 What this does not do: compute the densities, or decide what happens when khat is large (`refine.py` does).
 """
 
-import jax
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int
 
 from slipher.errors import InputError
 
@@ -109,7 +108,7 @@ def log_evidence(log_weights: LogWeights) -> float:
     return float(np.log(np.mean(np.exp(shifted))) + np.max(np.asarray(log_weights, dtype=np.float64)))
 
 
-def resample(key: PRNGKeyArray, log_weights: LogWeights, n: int) -> Int[np.ndarray, "n"]:
+def resample(rng: np.random.Generator, log_weights: LogWeights, n: int) -> Int[np.ndarray, "n"]:
     """Indices of n equal-weight draws, by systematic resampling.
 
     Draw i appears floor(n w_i) or ceil(n w_i) times: less noise than independent choices. The order is shuffled, so
@@ -117,18 +116,15 @@ def resample(key: PRNGKeyArray, log_weights: LogWeights, n: int) -> Int[np.ndarr
 
     Parameters
     ----------
-    key
-        JAX random key.
     log_weights
         Logarithmic weights, up to a constant; errors as for `pareto_smooth`.
     n
         Number of draws wanted.
     """
-    offset_key, order_key = jax.random.split(key)
     cumulative = np.cumsum(np.exp(_checked(log_weights)))
-    positions = (np.arange(n) + float(jax.random.uniform(offset_key))) / n
+    positions = (np.arange(n) + rng.random()) / n
     chosen = np.searchsorted(cumulative / cumulative[-1], positions, side="right")
-    return chosen[np.asarray(jax.random.permutation(order_key, n))]
+    return rng.permutation(chosen)
 
 
 def _checked(log_weights: LogWeights) -> Float[np.ndarray, "draw"]:

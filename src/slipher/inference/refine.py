@@ -12,16 +12,19 @@ from typing import NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
+from ..batches import in_batches
 from ..networks.posterior_flow import PosteriorFlow
 from . import exact, importance, population
 from .exact import Target
 from .prediction import weights_hold
 
+BATCH = 50
 N_WANTED = 1000  # draws that the settings of `population` are for, or fewer
+
+Points = Float[np.ndarray, "draw parameter"]
 
 
 class Refined(NamedTuple):
@@ -44,30 +47,29 @@ class Warp(eqx.Module):
     network: PosteriorFlow
     context: Float[Array, "context"]
 
-    @eqx.filter_jit
-    def from_base(
-        self, z: Float[Array, "point parameter"] | Float[np.ndarray, "point parameter"]
-    ) -> tuple[Float[Array, "point parameter"], Float[Array, "point"]]:
+    def from_base(self, z: Points) -> tuple[Points, Float[np.ndarray, "draw"]]:
         """Points of the base space in u-space, and log |du/dz|."""
-        return jax.vmap(lambda point: self.network.from_base(point, self.context))(z)
+        u, log_det = in_batches(lambda some: _from_base(some, self), BATCH, z.astype(np.float32))
+        return u, log_det.astype(np.float64)
 
-    def sample(self, key: PRNGKeyArray, n: int) -> tuple[Float[np.ndarray, "draw parameter"], Float[np.ndarray, "draw"]]:
+    def sample(self, rng: np.random.Generator, n: int) -> tuple[Points, Float[np.ndarray, "draw"]]:
         """Draws of u, and their log densities under the flow."""
-        u, _, log_q = _draw(key, self, n)
-        return np.asarray(u), np.asarray(log_q, np.float64)
+        z = rng.standard_normal((n, *self.network.flow.shape))
+        u, log_det = self.from_base(z)
+        return u, -0.5 * np.sum(z**2, 1) - 0.5 * z.shape[1] * np.log(2 * np.pi) - log_det
 
     @eqx.filter_jit
-    def log_density(self, u: Float[Array, "point parameter"] | Float[np.ndarray, "point parameter"]) -> Float[Array, "point"]:
+    def log_density(self, u: Float[Array, "point parameter"] | Points) -> Float[Array, "point"]:
         """The flow's log density at points of u-space."""
         return jax.vmap(lambda point: self.network.log_prob(point, self.context))(u)
 
 
 @eqx.filter_jit
-def _draw(key: PRNGKeyArray, warp: Warp, n: int) -> tuple[Array, Array, Array]:
-    return warp.network.sample(key, warp.context, n)
+def _from_base(z: Float[Array, "point parameter"] | Points, warp: Warp) -> tuple[Array, Array]:
+    return jax.vmap(lambda point: warp.network.from_base(point, warp.context))(z)
 
 
-def refine(key: PRNGKeyArray, target: Target, warp: Warp, n_draws: int) -> Refined:
+def refine(rng: np.random.Generator, target: Target, warp: Warp, n_draws: int) -> Refined:
     """Draws of the exact posterior; the diagnostics say whether they may be called so (`holds`).
 
     Parameters
@@ -75,25 +77,19 @@ def refine(key: PRNGKeyArray, target: Target, warp: Warp, n_draws: int) -> Refin
     n_draws
         Equal-weight draws wanted. The more, the more are made before the best of them are chosen.
     """
-    key_adapt, key_choose = jax.random.split(key)
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(key_adapt)))
-
-    def from_base(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        u, log_det = warp.from_base(jnp.asarray(z, jnp.float32))
-        return np.asarray(u), np.asarray(log_det, np.float64)
 
     def log_density(z: np.ndarray) -> np.ndarray:
-        u, log_det = from_base(z)
+        u, log_det = warp.from_base(z)
         return exact.log_posterior(u, target) + log_det
 
     settings = population.Settings().times(max(1.0, n_draws / N_WANTED))
     n_parameter = len(target.model.parameters) - 1
     found = population.adapt(rng, log_density, n_parameter, settings)
-    chosen = found.draws[importance.resample(key_choose, found.log_weights, n_draws)]
+    chosen = found.draws[importance.resample(rng, found.log_weights, n_draws)]
     # What `exact.log_posterior` leaves out of prior and likelihood, with its sign changed; the data's (2 pi)^(-n/2) is no model's.
     constant = 0.5 * n_parameter * np.log(2 * np.pi) + float(target.task.errors.half_log_det)
     method = "importance" if found.made == settings.first else "population"
-    return Refined(from_base(chosen)[0], method, found.ess, found.khat, found.log_evidence - constant, found.made)
+    return Refined(warp.from_base(chosen)[0], method, found.ess, found.khat, found.log_evidence - constant, found.made)
 
 
 def holds(result: Refined) -> bool:

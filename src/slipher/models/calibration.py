@@ -59,17 +59,17 @@ def collect(model: str, *, n: int, seed: int, refined: bool, progress=None) -> R
         spectrum, truth = mocks_.mock(i, made, survey=None, seed=seed, redshift=None, median_sn=None)
         began = time.perf_counter()
         data = observed.observe(spectrum, made)
-        keys = jax.random.split(fitting.key_of(seed, spectrum.id), 2)
+        rng = fitting.rng_of(seed, spectrum.id)
         warp, result, nats, chi2 = fitting.warp(data, made), None, np.nan, np.nan
         if refined:
             target = fitting.target(data, made)
-            result = refinement.refine(keys[1], target, warp, N_DRAWS)
+            result = refinement.refine(rng, target, warp, N_DRAWS)
             u = result.u
         else:
-            u, _ = warp.sample(keys[0], N_DRAWS)
+            u, _ = warp.sample(rng, N_DRAWS)
         run.seconds.append(time.perf_counter() - began)
         if refined:
-            nats = divergence(u[:N_COMPARED], *warp.sample(keys[0], N_COMPARED), target, warp)
+            nats = divergence(u[:N_COMPARED], *warp.sample(rng, N_COMPARED), target, warp)
             chi2 = float(np.median(exact.evaluate(u[:N_COMPARED], target, lambda draw: draw.chi2))) / data.n_pixels
         run.truth.append([float(p.prior.to_normal(jnp.float32(truth[p.name]))) for p in preset.parameters[:-1]])
         run.draws.append(np.asarray(u)[:N_DRAWS])

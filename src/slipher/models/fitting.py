@@ -15,8 +15,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
+from ..batches import in_batches
 from ..data.observation import Spectrum
 from ..errors import Flag, InputError
 from ..grids.filters import load_filters
@@ -67,21 +68,20 @@ def fit(spectrum: Spectrum, *, model: str = "galaxy", samples: int = 1000, refin
         raise InputError(f"samples={samples}", expected="at least 1", mend="Ask for a positive number of draws.")
     made = shipped.load(model)
     data = observed.observe(spectrum, made)
-    keys = jax.random.split(key_of(seed, spectrum.id), 4)
+    rng = rng_of(seed, spectrum.id)
     density, flow = target(data, made), warp(data, made)
     if refine:
-        result = refinement.refine(keys[1], density, flow, samples)
+        result = refinement.refine(rng, density, flow, samples)
     else:
-        result = refinement.Refined(flow.sample(keys[0], samples)[0], "amortised", np.nan, np.nan, None)
-    finished = finish(keys[2], result.u, density, data.redshift, data.norm)
+        result = refinement.Refined(flow.sample(rng, samples)[0], "amortised", np.nan, np.nan, None)
+    finished = finish(rng, result.u, density, data.redshift, data.norm)
     sigma = 1.0 / np.maximum(np.asarray(density.task.errors.inverse_sigma, np.float64), 1e-30)
     return _posterior(spectrum, model, made, data, result, finished, sigma, refine, seed, time.perf_counter() - began)
 
 
-def key_of(seed: int, identifier: str) -> PRNGKeyArray:
-    """The random key of one galaxy."""
-    digest = sha256(f"{seed}:{identifier}".encode()).digest()
-    return jax.random.key(int.from_bytes(digest[:4], "big"))
+def rng_of(seed: int, identifier: str) -> np.random.Generator:
+    """The random numbers of one galaxy."""
+    return np.random.default_rng(int.from_bytes(sha256(f"{seed}:{identifier}".encode()).digest(), "big"))
 
 
 def target(data: Observed, made: Shipped) -> Target:
@@ -131,12 +131,12 @@ def rest_frame() -> tuple[View, Array]:
     return view, bands
 
 
-def finish(key: PRNGKeyArray, u: Float[np.ndarray, "draw parameter"], target: Target, redshift: float, norm: float) -> Finished:
+def finish(rng: np.random.Generator, u: Float[np.ndarray, "draw parameter"], target: Target, redshift: float, norm: float) -> Finished:
     """Draw masses and line strengths given each u, derive quantities, and predict the data for some of the draws.
 
     `norm` is the flux unit of the task in 1e-17 erg/s/cm2/A.
     """
-    noise = jax.random.normal(key, (len(u), exact.n_linear(target.library)))
+    noise = rng.standard_normal((len(u), exact.n_linear(target.library)), np.float32)
     chi2, amplitude, luminosity = exact.evaluate(u, target, lambda d: (d.chi2, d.amplitude, d.luminosity), noise=noise)
     log_mass_unit, flux_scale = mass_unit(redshift, norm)
     log_mass = log_mass_unit + np.log10(amplitude.astype(np.float64))
@@ -159,15 +159,9 @@ def mass_unit(redshift: float, norm: float) -> tuple[float, float]:
 
 
 def _derived(u: np.ndarray, log_mass: np.ndarray, flux_scale: np.ndarray, luminosity: np.ndarray, target: Target) -> tuple:
-    """Derived quantities and parameters of all draws, in batches of one size."""
-    rest, parts = rest_frame(), []
-    for first in range(0, len(u), DERIVED_BATCH):
-        some = [x[first : first + DERIVED_BATCH] for x in (u, log_mass, flux_scale, luminosity)]
-        n, extra = len(some[0]), DERIVED_BATCH - len(some[0])
-        filled = [np.pad(x, ((0, extra),) + ((0, 0),) * (x.ndim - 1), mode="edge") for x in some]
-        done = _derive(*filled, *rest, target.task.t_universe_gyr, target.library, target.model)
-        parts.append(jax.tree.map(lambda leaf, n=n: np.asarray(leaf)[:n], done))
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+    """Derived quantities and parameters of all draws."""
+    fixed = (*rest_frame(), target.task.t_universe_gyr, target.library, target.model)
+    return in_batches(lambda *some: _derive(*some, *fixed), DERIVED_BATCH, u, log_mass, flux_scale, luminosity)
 
 
 @partial(jax.jit, static_argnames="model")

@@ -74,13 +74,15 @@ def observe(spectrum: Spectrum, model: Shipped) -> Observed:
     rest = wave / (1.0 + polished)
     segments = (*spectrum.segments[:-1], (spectrum.segments[-1][0], len(wave)))
     view = spectrograph.view(wave, polished, model.library, lsf_kms=lsf, resolution_matrix=bands, segments=segments)
-    basis, projected = _project(jnp.asarray(flux), jnp.asarray(ivar), rest, model)
     order = np.argsort(rest[: len(spectrum.wave_aa)])
     log_lsf = np.log(np.interp(LSF_ANCHORS_AA, rest[order], lsf[order]))
     flags = Flag(0)
     if abs(shift) > ADJUSTED_KMS:
         flags |= Flag.REDSHIFT_ADJUSTED
-    features = proj.features(projected, model.trained.projection, jnp.float32(max(polished, 1e-4)), jnp.asarray(log_lsf, jnp.float32))
+    basis, projected, features = _read(
+        jnp.asarray(flux), jnp.asarray(ivar), jnp.asarray(rest, jnp.float32), *map(jnp.asarray, spectrograph.interpolation_stencil(rest)),
+        jnp.float32(max(polished, 1e-4)), jnp.asarray(log_lsf, jnp.float32), model.trained.projection,
+    )  # fmt: skip
     return Observed(
         view, jnp.asarray(flux), jnp.asarray(ivar), projected, features, basis, polished,
         cosmology.age_gyr(jnp.float32(max(polished, 0.0))), scale, int(inside.sum()), inside.astype(np.float64), flags,
@@ -106,7 +108,8 @@ def _without_foreground(spectrum: Spectrum) -> tuple[np.ndarray, np.ndarray]:
     flux, ivar = spectrum.flux.astype(np.float64), spectrum.ivar.astype(np.float64)
     if not spectrum.ebv:
         return flux, ivar
-    passed = np.asarray(dust.foreground_transmission(jnp.asarray(spectrum.wave_aa, jnp.float32), spectrum.ebv), np.float64)
+    wave = _padded_wave(spectrum.wave_aa).astype(np.float32)
+    passed = np.asarray(_foreground(wave, spectrum.ebv), np.float64)[: len(flux)]
     return flux / passed, ivar * passed**2
 
 
@@ -133,6 +136,9 @@ def _bands(spectrum: Spectrum, n: int) -> Float32[np.ndarray, "offset padded"]:
     return np.pad(rows, ((0, 0), (0, n - rows.shape[1]))).astype(np.float32)
 
 
+_foreground = jax.jit(dust.foreground_transmission)
+
+
 @jax.jit
 def _evidence(flux: Array, ivar: Array, wave: Array, index: Array, stencil: Array, projection: proj.Projection) -> Array:
     basis = proj.at_pixels(projection.basis, index, stencil)
@@ -140,14 +146,13 @@ def _evidence(flux: Array, ivar: Array, wave: Array, index: Array, stencil: Arra
 
 
 @jax.jit
-def _project_jit(flux: Array, ivar: Array, wave: Array, basis: Array, projection: proj.Projection) -> proj.Projected:
-    return proj.project(flux, ivar, wave, basis, projection.mean, projection.variance)
-
-
-def _project(flux: Array, ivar: Array, rest: np.ndarray, model: Shipped) -> tuple[Array, proj.Projected]:
-    projection = model.trained.projection
-    basis = proj.at_pixels(projection.basis, *spectrograph.interpolation_stencil(rest))
-    return basis, _project_jit(flux, ivar, jnp.asarray(rest, jnp.float32), basis, projection)
+def _read(
+    flux: Array, ivar: Array, wave: Array, index: Array, stencil: Array, redshift: Array, log_lsf: Array, projection: proj.Projection
+) -> tuple[Array, proj.Projected, Array]:
+    """The basis at the pixels, the spectrum projected on to it, and what the network reads."""
+    basis = proj.at_pixels(projection.basis, index, stencil)
+    projected = proj.project(flux, ivar, wave, basis, projection.mean, projection.variance)
+    return basis, projected, proj.features(projected, projection, redshift, log_lsf)
 
 
 def polish_redshift(flux: np.ndarray, ivar: np.ndarray, wave: np.ndarray, redshift: float, model: Shipped) -> float:

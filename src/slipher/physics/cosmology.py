@@ -15,6 +15,7 @@ What this does not do: curvature, dark energy other than a constant, and peculia
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
@@ -91,6 +92,7 @@ def comoving_distance_mpc(redshift: Float[ArrayLike, ""], cosmology: Cosmology =
     return C_KMS / cosmology.h0 * _integrate_log1pz(integrand, redshift)
 
 
+@jax.jit
 def luminosity_distance_mpc(redshift: Float[ArrayLike, ""], cosmology: Cosmology = PLANCK15) -> Float[Array, ""]:
     """Luminosity distance, Mpc: (1+z) times the comoving distance. Zero at z = 0."""
     return (1.0 + redshift) * comoving_distance_mpc(redshift, cosmology)
@@ -115,6 +117,7 @@ def lookback_time_gyr(redshift: Float[ArrayLike, ""], cosmology: Cosmology = PLA
     return HUBBLE_TIME_GYR / cosmology.h0 * _integrate_log1pz(integrand, redshift)
 
 
+@jax.jit
 def age_gyr(redshift: Float[ArrayLike, ""], cosmology: Cosmology = PLANCK15) -> Float[Array, ""]:
     """Age of the universe at `redshift`, Gyr: the integral of da / (a H) from the Big Bang.
 
