@@ -124,7 +124,7 @@ def main() -> None:
     columns = ["S/N", "mocks", "by the flow alone", "refined", "likelihoods, median", "90 %", "nats", "s, median", "90 %"]
     text = ["## Sharpness and cost of refinement", f"`python benchmarks/calibration.py --refined {options.refined}`. {here}"]
     text.append(
-        "`refined`: k < 0.7 and ESS > 100, all weights exact; by the flow alone: by its first 1,000 draws, ESS > 600 of them. `nats`: "
+        "`refined`: k < 0.7 and ESS > 100, all weights exact; by the flow alone: by weighted draws of it. `nats`: "
         "symmetrised Kullback-Leibler divergence between the flow and the exact posterior, median. Seconds from a spectrum to draws."
     )
     text.append(markdown_table(columns, sharpness(after)))

@@ -74,7 +74,7 @@ def evaluate(u: Points, target: Target, keep: Callable[[Draw], Any], *, noise: A
     """
     if noise is None:
         noise = np.zeros((len(u), n_linear(target.library)), np.float32)
-    return in_batches(lambda *some: keep(_evaluate(*some, *target)), BATCH, np.asarray(u), np.asarray(noise))
+    return in_batches(lambda *some: keep(_evaluate(*some, *target)), BATCH, np.asarray(u, np.float32), np.asarray(noise, np.float32))
 
 
 def log_posterior(u: Points, target: Target) -> Float[np.ndarray, "draw"]:

@@ -1,13 +1,15 @@
-"""Population Monte Carlo: importance sampling by a proposal that learns from its own weights.
+"""Population Monte Carlo: importance sampling by a proposal that learns from weighted draws.
 
-    N(0, 1) --draws--> log weights --temper--> fit a mixture --draws--> log weights --> ... until the weights are well behaved
+    N(0, 1) --try--> weights well behaved?  yes: done
+        no --learn: draws --log weights--> temper --fit--> mixtures --draws--> ... --try--> well behaved?  no: learn on
 
-Each round draws from the latest mixture of Student-t distributions, weighs all draws of the latest rounds together, as draws of the
-rounds' common mixture (Cornuet et al. 2012, arXiv:0907.1254), and fits the next one to them (Cappé et al. 2008, arXiv:0710.4242). While
-few draws count, the fit takes tempered weights: it is drawn towards the mass, and not on to one point. A share of every mixture is N(0, 1),
-so that no weight grows far beyond what the first proposal would give, and a mode that it covers is not lost.
+A proposal is fixed before the draws that are returned are made from it, so that their weights are exact. It is learnt from draws that are
+weighed as draws of the common mixture of all latest proposals (Cornuet et al. 2012, arXiv:0907.1254); while few of them count, with
+tempered weights: it is drawn towards the mass, and not on to one point (Cappé et al. 2008, arXiv:0710.4242). Draws that a proposal has
+been fitted to are never returned: where it fits them too closely their weights are too small, and the posterior comes out too narrow.
 
-Chains would have to cross between modes and along ridges; here draws are independent, and whether they suffice is told by their weights.
+There are two sets of coordinates: base space, where the posterior was expected to be N(0, 1), and the parameters themselves. A proposal
+has Student-t distributions in both. Broad posteriors are simple in the first; narrow ones that lie at the edge of it, in the second.
 """
 
 from collections.abc import Callable
@@ -21,9 +23,9 @@ from . import importance
 from .prediction import KHAT_MAX
 
 Points = Float[np.ndarray, "draw parameter"]
-LogDensity = Callable[[Points], Float[np.ndarray, "draw"]]
+PerDraw = Float[np.ndarray, "draw"]
 FREEDOM = 10.0  # of the Student-t distributions: tails heavier than those of most posteriors
-DEFENCE = 0.1  # share of N(0, 1) in a mixture
+DEFENCE = 0.1  # share of N(0, 1) in a proposal: no weight grows far beyond what it alone would give, and a mode that it covers is not lost
 STRENGTH = 1.5  # draws per parameter that the common covariance is worth when a component's is fitted
 EM_STEPS = 10
 NEGLIGIBLE = 1e-2  # of all weights: what the draws that a fit leaves out have at most together
@@ -32,52 +34,45 @@ NEGLIGIBLE = 1e-2  # of all weights: what the draws that a fit leaves out have a
 class Settings(NamedTuple):
     """How many draws, when they suffice, and how many have to count in a fit.
 
-    `first` are drawn from N(0, 1), then `each` a round, `most` in all, of which the latest `memory` are remembered. They suffice at Pareto
-    k < `khat` and more than `ess` of them effective. A fit is to at least `least` that count, with a component for every `apiece` of them
-    up to `components`.
+    A proposal is tried with `trial` draws; if their Pareto k < `khat` and the share `efficiency` of them is effective, more follow until
+    `ess` are. If not, it learns: from `each` draws a round, of which the latest `memory` are remembered, until `learnt` are effective in
+    what it has learnt from (half as many again after each failed trial) or as many draws as it remembers are made. A fit is to at least
+    `least` that count, with a component for every `apiece` of them up to `components`. At most about `most` draws are made.
     """
 
-    first: int = 1000
+    trial: int = 500
     each: int = 150
-    most: int = 30_000
+    most: int = 40_000
     memory: int = 7000
     khat: float = 0.6
-    ess: float = 600.0
+    efficiency: float = 0.04
+    ess: float = 500.0
+    learnt: float = 400.0
     least: float = 100.0
-    apiece: float = 100.0
+    apiece: float = 150.0
     components: int = 4
-
-    def times(self, factor: float) -> "Settings":
-        """For so many times as many draws; a fit needs no more for it."""
-        first, each, most, memory = (int(np.ceil(factor * n)) for n in self[:4])
-        return self._replace(first=first, each=each, most=most, memory=memory, ess=factor * self.ess)
 
 
 class Mixture(NamedTuple):
-    """Student-t components (shares, means, lower Cholesky factors of the scale matrices), and a share `defence` of N(0, 1)."""
+    """Student-t components: shares, means, lower Cholesky factors of the scale matrices."""
 
     share: Float[np.ndarray, "component"]
     mean: Float[np.ndarray, "component parameter"]
     root: Float[np.ndarray, "component parameter parameter"]
-    defence: float = DEFENCE
 
     def sample(self, rng: np.random.Generator, n: int) -> Points:
         """Draws."""
         normal = rng.standard_normal((n, self.mean.shape[1]))
         which = rng.choice(len(self.share), n, p=self.share)
         stretch = np.sqrt(FREEDOM / rng.chisquare(FREEDOM, n))
-        apart = self.mean[which] + stretch[:, None] * np.einsum("nij,nj->ni", self.root[which], normal)
-        return np.where(rng.random((n, 1)) < self.defence, normal, apart)
+        return self.mean[which] + stretch[:, None] * np.einsum("nij,nj->ni", self.root[which], normal)
 
-    def log_density(self, x: Points) -> Float[np.ndarray, "draw"]:
+    def log_density(self, x: Points) -> PerDraw:
         """Normalised log density."""
-        base = -0.5 * np.sum(x**2, 1) - 0.5 * x.shape[1] * np.log(2 * np.pi)
-        if self.defence == 1.0:
-            return base
-        return np.logaddexp(np.log1p(-self.defence) + np.logaddexp.reduce(self.by_component(x), axis=1), np.log(self.defence) + base)
+        return np.logaddexp.reduce(self.by_component(x), axis=1)
 
     def by_component(self, x: Points) -> Float[np.ndarray, "draw component"]:
-        """Log share times density of each Student-t component."""
+        """Log share times density of each component."""
         k, d = self.mean.shape
         inverse = np.linalg.inv(self.root)
         scaled = x @ inverse.reshape(k * d, d).T - np.einsum("kij,kj->ki", inverse, self.mean).ravel()
@@ -87,16 +82,65 @@ class Mixture(NamedTuple):
         return height - 0.5 * (FREEDOM + d) * np.log1p(distance / FREEDOM)
 
 
-def standard_normal(n_parameter: int) -> Mixture:
-    """N(0, 1) alone."""
-    return Mixture(np.ones(1), np.zeros((1, n_parameter)), np.eye(n_parameter)[None], 1.0)
+class Space(NamedTuple):
+    """Two sets of coordinates of one space: both functions take points of one and return those of the other and log |du/dz|."""
+
+    from_base: Callable[[Points], tuple[Points, PerDraw]]
+    to_base: Callable[[Points], tuple[Points, PerDraw]]
+
+
+class Draws(NamedTuple):
+    """Points in base space (z) and as parameters (u), and log |du/dz|; densities are per unit of z."""
+
+    z: Points
+    u: Points
+    log_det: PerDraw
+
+
+class Proposal(NamedTuple):
+    """A mixture in base space, one of the parameters, and N(0, 1) in base space; their shares add up to one."""
+
+    base: Mixture
+    direct: Mixture
+    shares: tuple[float, float, float]
+
+    def sample(self, rng: np.random.Generator, n: int, space: Space) -> Draws:
+        """Draws."""
+        of_base, of_direct, of_normal = (int(i) for i in rng.multinomial(n, self.shares))
+        z = np.concatenate([self.base.sample(rng, of_base), rng.standard_normal((of_normal, self.base.mean.shape[1]))])
+        u, log_det = space.from_base(z) if len(z) else (z, z[:, 0])
+        if not of_direct:
+            return Draws(z, u, log_det)
+        more = self.direct.sample(rng, of_direct)
+        back, log_det_back = space.to_base(more)
+        return joined(Draws(z, u, log_det), Draws(back, more, log_det_back))
+
+    def log_density(self, draws: Draws) -> PerDraw:
+        """Normalised log density."""
+        normal = -0.5 * np.sum(draws.z**2, 1) - 0.5 * draws.z.shape[1] * np.log(2 * np.pi)
+        if self.shares[2] == 1.0:
+            return normal
+        parts = (self.base.log_density(draws.z), self.direct.log_density(draws.u) + draws.log_det, normal)
+        with np.errstate(divide="ignore"):
+            return np.logaddexp.reduce([part + np.log(share) for part, share in zip(parts, self.shares, strict=True)])
+
+
+def joined(*draws: Draws) -> Draws:
+    """One after the other."""
+    return Draws(*map(np.concatenate, zip(*draws, strict=True)))
+
+
+def standard_normal(n_parameter: int) -> Proposal:
+    """N(0, 1) in base space alone."""
+    unused = Mixture(np.ones(1), np.zeros((1, n_parameter)), np.eye(n_parameter)[None])
+    return Proposal(unused, unused, (0.0, 0.0, 1.0))
 
 
 class Population(NamedTuple):
-    """Draws remembered with their smoothed, normalised log weights, how these behave, and how many draws were made."""
+    """Draws (parameters) with their smoothed, normalised log weights, how these behave, and how many draws were made."""
 
-    draws: Points
-    log_weights: Float[np.ndarray, "draw"]
+    u: Points
+    log_weights: PerDraw
     khat: float
     ess: float
     log_evidence: float
@@ -104,73 +148,107 @@ class Population(NamedTuple):
 
 
 class _Rounds(NamedTuple):
-    """The latest rounds: their mixtures and numbers of draws, all draws, their log density, and that under each of the mixtures."""
+    """The latest rounds: their proposals and numbers of draws, all draws, their log density, and that under each of the proposals."""
 
-    mixtures: list[Mixture]
+    proposals: list[Proposal]
     count: list[int]
-    draws: Points
-    value: Float[np.ndarray, "draw"]
+    draws: Draws
+    value: PerDraw
     proposed: Float[np.ndarray, "round draw"]
 
-    def and_then(self, mixture: Mixture, draws: Points, value: Float[np.ndarray, "draw"]) -> "_Rounds":
+    def and_then(self, proposal: Proposal, draws: Draws, value: PerDraw) -> "_Rounds":
         """With one more round."""
-        below = np.concatenate([self.proposed, mixture.log_density(self.draws)[None]])
-        beside = np.stack([m.log_density(draws) for m in (*self.mixtures, mixture)])
+        below = np.concatenate([self.proposed, proposal.log_density(self.draws)[None]])
+        beside = np.stack([p.log_density(draws) for p in (*self.proposals, proposal)])
         return _Rounds(
-            [*self.mixtures, mixture], [*self.count, len(draws)], np.concatenate([self.draws, draws]),
-            np.concatenate([self.value, value]), np.concatenate([below, beside], 1),
+            [*self.proposals, proposal], [*self.count, len(value)], joined(self.draws, draws), np.concatenate([self.value, value]),
+            np.concatenate([below, beside], 1),
         )  # fmt: skip
 
     def latest(self, most: int) -> "_Rounds":
-        """Without the oldest rounds, so that at most `most` draws are left."""
-        if len(self.draws) <= most:
+        """Without the oldest rounds, so that at most `most` draws are left, or one round."""
+        if len(self.value) <= most or len(self.count) == 1:
             return self
         n = self.count[0]
-        return _Rounds(self.mixtures[1:], self.count[1:], self.draws[n:], self.value[n:], self.proposed[1:, n:]).latest(most)
+        kept = Draws(*(x[n:] for x in self.draws))
+        return _Rounds(self.proposals[1:], self.count[1:], kept, self.value[n:], self.proposed[1:, n:]).latest(most)
 
-    def log_weights(self) -> Float[np.ndarray, "draw"]:
+    def log_weights(self) -> PerDraw:
         """Of the draws as draws of the rounds' common mixture."""
-        share = np.log(self.count) - np.log(len(self.draws))
+        share = np.log(self.count) - np.log(len(self.value))
         return self.value - np.logaddexp.reduce(self.proposed + share[:, None], axis=0)
 
 
-def adapt(rng: np.random.Generator, log_density: LogDensity, n_parameter: int, settings: Settings) -> Population:
-    """Draw, weigh and fit until the weights are well behaved or draws run out; returns the best population met.
+def adapt(
+    rng: np.random.Generator, log_density: Callable[[Points], PerDraw], space: Space, n_parameter: int, settings: Settings
+) -> Population:
+    """Try a proposal, and learn a better one until its weights are well behaved, or draws run out; returns the best population met.
 
     Parameters
     ----------
     log_density
-        Unnormalised log density of a batch of points; anything not finite is a point outside.
+        Unnormalised log density of the parameters at a batch of points; anything not finite is a point outside.
     n_parameter
-        Dimension of the space; the first round draws from N(0, 1) in it.
+        Dimension of the space; the first proposal is N(0, 1) in base space.
 
     Raises
     ------
     InputError
-        If no remembered draw has a finite density.
+        If no draw of a trial has a finite density.
     """
-    none = np.empty((0, n_parameter))
-    rounds, mixture, best, made = _Rounds([], [], none, none[:, 0], none.reshape(0, 0)), standard_normal(n_parameter), None, 0
-    while made < settings.most:
-        draws = mixture.sample(rng, settings.each if made else settings.first)
-        made += len(draws)
-        value = log_density(draws)
-        rounds = rounds.and_then(mixture, draws, np.where(np.isfinite(value), value, -np.inf)).latest(settings.memory)
-        log_weights = rounds.log_weights()
-        found = _judged(rounds.draws, log_weights, made)
+
+    def drawn(proposal: Proposal, n: int) -> tuple[Draws, PerDraw]:
+        draws = proposal.sample(rng, n, space)
+        value = log_density(draws.u) + draws.log_det
+        return draws, np.where(np.isfinite(value), value, -np.inf)
+
+    nothing = np.empty((0, n_parameter))
+    rounds = _Rounds([], [], Draws(nothing, nothing, nothing[:, 0]), nothing[:, 0], nothing.reshape(0, 0))
+    proposal, best, made, learnt = standard_normal(n_parameter), None, 0, settings.learnt
+    while True:
+        draws, value = drawn(proposal, settings.trial)
+        found = _judged(proposal, draws, value)
+        if found.khat < settings.khat and found.ess > settings.efficiency * settings.trial:
+            missing = min(int(settings.trial * (settings.ess / found.ess - 1.0)), settings.most - made - settings.trial)
+            if missing > 0:
+                more, its_value = drawn(proposal, missing)
+                draws, value = joined(draws, more), np.concatenate([value, its_value])
+                found = _judged(proposal, draws, value)
+        made += len(value)
         # A tail that can be used comes first, then the more draws that count the better.
         if best is None or (found.khat < KHAT_MAX, found.ess) > (best.khat < KHAT_MAX, best.ess):
             best = found
-        if found.khat < settings.khat and found.ess > settings.ess:
-            break
-        components = int(np.clip(found.ess // settings.apiece, 1, settings.components))
-        mixture = fit(rng, rounds.draws, tempered(log_weights, settings.least), components)
-    return best
+        if (found.khat < KHAT_MAX and found.ess > 0.5 * settings.ess) or made >= settings.most:
+            return best._replace(made=made)
+        rounds = rounds.and_then(proposal, draws, value).latest(settings.memory)
+        for _ in range(settings.memory // settings.each):
+            proposal, ess = _learn(rng, rounds, settings)
+            if ess > learnt or made >= settings.most:
+                break
+            rounds = rounds.and_then(proposal, *drawn(proposal, settings.each)).latest(settings.memory)
+            made += settings.each
+        learnt *= 1.5
 
 
-def _judged(draws: Points, log_weights: Float[np.ndarray, "draw"], made: int) -> Population:
+def _judged(proposal: Proposal, draws: Draws, value: PerDraw) -> Population:
+    log_weights = value - proposal.log_density(draws)
     smooth, khat = importance.pareto_smooth(log_weights)
-    return Population(draws, smooth, khat, importance.effective_sample_size(smooth), importance.log_evidence(log_weights), made)
+    return Population(draws.u, smooth, khat, importance.effective_sample_size(smooth), importance.log_evidence(log_weights), len(value))
+
+
+def _learn(rng: np.random.Generator, rounds: _Rounds, settings: Settings) -> tuple[Proposal, float]:
+    """The proposal that the rounds suggest, and how many of their draws count."""
+    log_weights = rounds.log_weights()
+    ess = importance.effective_sample_size(log_weights)
+    weights = tempered(log_weights, settings.least)
+    components = int(np.clip(ess // settings.apiece, 1, settings.components))
+    draws = rounds.draws
+    base, direct = fit(rng, draws.z, weights, components), fit(rng, draws.u, weights, components)
+    apart = direct.log_density(draws.u) + draws.log_det - base.log_density(draws.z)
+    share = 0.5  # of the second; by expectation maximisation
+    for _ in range(EM_STEPS):
+        share = float(np.clip(weights @ (share / (share + (1.0 - share) * np.exp(-np.clip(apart, -700, 700)))), 0.01, 0.99))
+    return Proposal(base, direct, ((1.0 - DEFENCE) * (1.0 - share), (1.0 - DEFENCE) * share, DEFENCE)), ess
 
 
 def tempered(log_weights: Float[np.ndarray, "draw"], least: float) -> Float[np.ndarray, "draw"]:

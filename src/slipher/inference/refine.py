@@ -1,11 +1,13 @@
 """From amortised draws to the exact posterior.
 
-    flow draws --every pixel--> weights: khat < 0.6 and ESS > 600?  yes: done
-        no --fit a mixture--> draws --every pixel--> weights?  no: again, up to thirty times as many draws
+    flow draws --every pixel--> weights: khat < 0.6?  yes: as many as it takes for an ESS of 500, done
+        no --learn a mixture--> its draws --every pixel--> weights?  no: learn on, up to forty thousand draws
 
-All densities are exact, and all draws that leave here follow the likelihood of every pixel. The mixture lives in the flow's base space,
-as Hoffman et al. (2019, arXiv:1903.03704) proposed for chains: what the flow has learnt of funnels and curved ridges (a burst's age matters
-only if there is a burst) is straightened out there, and a few Student-t distributions can follow what is left.
+All densities are exact, and all draws that leave here follow the likelihood of every pixel: they are draws of the flow, or of a mixture
+that was fixed before they were made, with their weights. The mixture has parts in the flow's base space, as Hoffman et al. (2019,
+arXiv:1903.03704) proposed for chains: what the flow has learnt of funnels and curved ridges (a burst's age matters only if there is a
+burst) is straightened out there. The posteriors of the brightest galaxies lie at the edge of that space and are simpler in the
+parameters, where the mixture has its other part.
 """
 
 from typing import NamedTuple
@@ -50,23 +52,36 @@ class Warp(eqx.Module):
     def from_base(self, z: Points) -> tuple[Points, Float[np.ndarray, "draw"]]:
         """Points of the base space in u-space, and log |du/dz|."""
         u, log_det = in_batches(lambda some: _from_base(some, self), BATCH, z.astype(np.float32))
-        return u, log_det.astype(np.float64)
+        return u.astype(np.float64), log_det.astype(np.float64)
+
+    def to_base(self, u: Points) -> tuple[Points, Float[np.ndarray, "draw"]]:
+        """Points of u-space in the base space, and log |du/dz| there."""
+        z, log_det = in_batches(lambda some: _to_base(some, self), BATCH, u.astype(np.float32))
+        return z.astype(np.float64), log_det.astype(np.float64)
 
     def sample(self, rng: np.random.Generator, n: int) -> tuple[Points, Float[np.ndarray, "draw"]]:
         """Draws of u, and their log densities under the flow."""
-        z = rng.standard_normal((n, *self.network.flow.shape))
-        u, log_det = self.from_base(z)
-        return u, -0.5 * np.sum(z**2, 1) - 0.5 * z.shape[1] * np.log(2 * np.pi) - log_det
+        u, log_det = self.from_base(z := rng.standard_normal((n, *self.network.flow.shape)))
+        return u, _log_normal(z) - log_det
 
-    @eqx.filter_jit
-    def log_density(self, u: Float[Array, "point parameter"] | Points) -> Float[Array, "point"]:
+    def log_density(self, u: Points) -> Float[np.ndarray, "draw"]:
         """The flow's log density at points of u-space."""
-        return jax.vmap(lambda point: self.network.log_prob(point, self.context))(u)
+        z, log_det = self.to_base(u)
+        return _log_normal(z) - log_det
+
+
+def _log_normal(z: Points) -> Float[np.ndarray, "draw"]:
+    return -0.5 * np.sum(z**2, 1) - 0.5 * z.shape[1] * np.log(2 * np.pi)
 
 
 @eqx.filter_jit
 def _from_base(z: Float[Array, "point parameter"] | Points, warp: Warp) -> tuple[Array, Array]:
     return jax.vmap(lambda point: warp.network.from_base(point, warp.context))(z)
+
+
+@eqx.filter_jit
+def _to_base(u: Float[Array, "point parameter"] | Points, warp: Warp) -> tuple[Array, Array]:
+    return jax.vmap(lambda point: warp.network.to_base(point, warp.context))(u)
 
 
 def refine(rng: np.random.Generator, target: Target, warp: Warp, n_draws: int) -> Refined:
@@ -77,19 +92,17 @@ def refine(rng: np.random.Generator, target: Target, warp: Warp, n_draws: int) -
     n_draws
         Equal-weight draws wanted. The more, the more are made before the best of them are chosen.
     """
-
-    def log_density(z: np.ndarray) -> np.ndarray:
-        u, log_det = warp.from_base(z)
-        return exact.log_posterior(u, target) + log_det
-
-    settings = population.Settings().times(max(1.0, n_draws / N_WANTED))
+    more = max(1.0, n_draws / N_WANTED)
+    settings = population.Settings()
+    settings = settings._replace(ess=more * settings.ess, most=int(more * settings.most))
     n_parameter = len(target.model.parameters) - 1
-    found = population.adapt(rng, log_density, n_parameter, settings)
-    chosen = found.draws[importance.resample(rng, found.log_weights, n_draws)]
+    space = population.Space(warp.from_base, warp.to_base)
+    found = population.adapt(rng, lambda u: exact.log_posterior(u, target), space, n_parameter, settings)
     # What `exact.log_posterior` leaves out of prior and likelihood, with its sign changed; the data's (2 pi)^(-n/2) is no model's.
     constant = 0.5 * n_parameter * np.log(2 * np.pi) + float(target.task.errors.half_log_det)
-    method = "importance" if found.made == settings.first else "population"
-    return Refined(warp.from_base(chosen)[0], method, found.ess, found.khat, found.log_evidence - constant, found.made)
+    method = "importance" if found.made == len(found.u) else "population"
+    u = found.u[importance.resample(rng, found.log_weights, n_draws)]
+    return Refined(u, method, found.ess, found.khat, found.log_evidence - constant, found.made)
 
 
 def holds(result: Refined) -> bool:

@@ -44,6 +44,11 @@ class PosteriorFlow(eqx.Module):
         """u of a point of the flow's base space, where the posterior is nearly N(0, 1), and log |du/dz|."""
         return self.flow.bijection.transform_and_log_det(z, context)
 
+    def to_base(self, u: Float[Array, "parameter"], context: Float[Array, "context"]) -> tuple[Array, Array]:
+        """The inverse of `from_base`: z of a point, and log |du/dz| there."""
+        z, log_det = self.flow.bijection.inverse_and_log_det(u, context)
+        return z, -log_det
+
     def mass(self, u: Float[Array, "parameter"], context: Float[Array, "context"]) -> tuple[Array, Array]:
         """Mean and standard deviation of log M (relative) given u."""
         mean, log_sd = self.head(jnp.concatenate([u, context]))
