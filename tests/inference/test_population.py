@@ -100,6 +100,7 @@ def test_the_best_population_is_kept():
 def test_where_the_density_is_as_first_proposed_one_trial_is_enough():
     found = population.adapt(np.random.default_rng(0), lambda x: -0.5 * np.sum(x**2, 1), FLAT, D, Settings())
     assert found.made == 500
+    assert not found.learnt
     assert found.ess == pytest.approx(500.0)
 
 

@@ -97,6 +97,11 @@ class Draws(NamedTuple):
     log_det: PerDraw
 
 
+def log_normal(z: Points) -> PerDraw:
+    """Log density of N(0, 1)."""
+    return -0.5 * np.sum(z**2, 1) - 0.5 * z.shape[1] * np.log(2 * np.pi)
+
+
 class Proposal(NamedTuple):
     """A mixture in base space, one of the parameters, and N(0, 1) in base space; their shares add up to one."""
 
@@ -117,7 +122,7 @@ class Proposal(NamedTuple):
 
     def log_density(self, draws: Draws) -> PerDraw:
         """Normalised log density."""
-        normal = -0.5 * np.sum(draws.z**2, 1) - 0.5 * draws.z.shape[1] * np.log(2 * np.pi)
+        normal = log_normal(draws.z)
         if self.shares[2] == 1.0:
             return normal
         parts = (self.base.log_density(draws.z), self.direct.log_density(draws.u) + draws.log_det, normal)
@@ -137,13 +142,17 @@ def standard_normal(n_parameter: int) -> Proposal:
 
 
 class Population(NamedTuple):
-    """Draws (parameters) with their smoothed, normalised log weights, how these behave, and how many draws were made."""
+    """Draws (parameters) with their smoothed, normalised log weights and how these behave.
+
+    `learnt` says whether they are draws of a proposal that had to be learnt; `made` counts all draws, also those learnt from.
+    """
 
     u: Points
     log_weights: PerDraw
     khat: float
     ess: float
     log_evidence: float
+    learnt: bool
     made: int
 
 
@@ -233,7 +242,8 @@ def adapt(
 def _judged(proposal: Proposal, draws: Draws, value: PerDraw) -> Population:
     log_weights = value - proposal.log_density(draws)
     smooth, khat = importance.pareto_smooth(log_weights)
-    return Population(draws.u, smooth, khat, importance.effective_sample_size(smooth), importance.log_evidence(log_weights), len(value))
+    ess, log_evidence = importance.effective_sample_size(smooth), importance.log_evidence(log_weights)
+    return Population(draws.u, smooth, khat, ess, log_evidence, proposal.shares[2] < 1.0, len(value))
 
 
 def _learn(rng: np.random.Generator, rounds: _Rounds, settings: Settings) -> tuple[Proposal, float]:

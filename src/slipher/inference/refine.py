@@ -62,16 +62,12 @@ class Warp(eqx.Module):
     def sample(self, rng: np.random.Generator, n: int) -> tuple[Points, Float[np.ndarray, "draw"]]:
         """Draws of u, and their log densities under the flow."""
         u, log_det = self.from_base(z := rng.standard_normal((n, *self.network.flow.shape)))
-        return u, _log_normal(z) - log_det
+        return u, population.log_normal(z) - log_det
 
     def log_density(self, u: Points) -> Float[np.ndarray, "draw"]:
         """The flow's log density at points of u-space."""
         z, log_det = self.to_base(u)
-        return _log_normal(z) - log_det
-
-
-def _log_normal(z: Points) -> Float[np.ndarray, "draw"]:
-    return -0.5 * np.sum(z**2, 1) - 0.5 * z.shape[1] * np.log(2 * np.pi)
+        return population.log_normal(z) - log_det
 
 
 @eqx.filter_jit
@@ -100,7 +96,7 @@ def refine(rng: np.random.Generator, target: Target, warp: Warp, n_draws: int) -
     found = population.adapt(rng, lambda u: exact.log_posterior(u, target), space, n_parameter, settings)
     # What `exact.log_posterior` leaves out of prior and likelihood, with its sign changed; the data's (2 pi)^(-n/2) is no model's.
     constant = 0.5 * n_parameter * np.log(2 * np.pi) + float(target.task.errors.half_log_det)
-    method = "importance" if found.made == len(found.u) else "population"
+    method = "population" if found.learnt else "importance"
     u = found.u[importance.resample(rng, found.log_weights, n_draws)]
     return Refined(u, method, found.ess, found.khat, found.log_evidence - constant, found.made)
 

@@ -90,7 +90,7 @@ def divergence(refined: np.ndarray, drawn: np.ndarray, log_q: np.ndarray, target
     def gap(u: np.ndarray, log_q: np.ndarray) -> float:
         return float(np.mean(exact.log_posterior(u, target) - log_q))
 
-    return gap(refined, np.asarray(warp.log_density(refined), np.float64)) - gap(drawn, np.asarray(log_q, np.float64))
+    return gap(refined, warp.log_density(refined)) - gap(drawn, log_q)
 
 
 def report(run: Run, made: shipped.Shipped) -> CalibrationReport:
