@@ -1,4 +1,4 @@
-"""The same posterior by an independent sampler: `python benchmarks/sampler_twin.py [--mocks 20] [--steps 4000] [--draws 4000] [--keep DIR]`.
+"""The same posterior by an independent sampler: `python benchmarks/sampler_twin.py [--mocks 20] [--steps 2000] [--draws 4000]`.
 
 emcee (extras `compare` and `arviz`) moves two ensembles of 50 walkers by differential evolution over the likelihood of every pixel. Both
 walk in the flow's base space: in the parameters themselves, ensembles that started apart still differed after 2,500 steps. One starts from
@@ -84,7 +84,7 @@ def twin(target: exact.Target, warp: refine.Warp, steps: int, seed: int, kept: P
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mocks", type=int, default=20)
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--draws", type=int, default=4000)
     parser.add_argument("--keep", type=Path)
     options = parser.parse_args()

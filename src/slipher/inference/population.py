@@ -28,6 +28,7 @@ FREEDOM = 10.0  # of the Student-t distributions: tails heavier than those of mo
 DEFENCE = 0.1  # share of N(0, 1) in a proposal: no weight grows far beyond what it alone would give, and a mode that it covers is not lost
 STRENGTH = 1.5  # draws per parameter that the common covariance is worth when a component's is fitted
 EM_STEPS = 10
+ENOUGH = 0.5  # share of the effective draws wanted; with fewer a proposal is drawn from again, as a trial only guesses how many it takes
 NEGLIGIBLE = 1e-2  # of all weights: what the draws that a fit leaves out have at most together
 
 
@@ -216,18 +217,19 @@ def adapt(
     proposal, best, made, learnt = standard_normal(n_parameter), None, 0, settings.learnt
     while True:
         draws, value = drawn(proposal, settings.trial)
-        found = _judged(proposal, draws, value)
-        if found.khat < settings.khat and found.ess > settings.efficiency * settings.trial:
-            missing = min(int(settings.trial * (settings.ess / found.ess - 1.0)), settings.most - made - settings.trial)
-            if missing > 0:
-                more, its_value = drawn(proposal, missing)
-                draws, value = joined(draws, more), np.concatenate([value, its_value])
-                found = _judged(proposal, draws, value)
+        found, wanted = _judged(proposal, draws, value), settings.ess
+        while found.khat < settings.khat and settings.efficiency * len(value) < found.ess < wanted:
+            missing = min(int(len(value) * (settings.ess / found.ess - 1.0)) + 1, settings.most - made - len(value))
+            if missing <= 0:
+                break
+            more, its_value = drawn(proposal, missing)
+            draws, value = joined(draws, more), np.concatenate([value, its_value])
+            found, wanted = _judged(proposal, draws, value), ENOUGH * settings.ess
         made += len(value)
         # A tail that can be used comes first, then the more draws that count the better.
         if best is None or (found.khat < KHAT_MAX, found.ess) > (best.khat < KHAT_MAX, best.ess):
             best = found
-        if (found.khat < KHAT_MAX and found.ess > 0.5 * settings.ess) or made >= settings.most:
+        if (found.khat < KHAT_MAX and found.ess > ENOUGH * settings.ess) or made >= settings.most:
             return best._replace(made=made)
         rounds = rounds.and_then(proposal, draws, value).latest(settings.memory)
         for _ in range(settings.memory // settings.each):
