@@ -59,9 +59,11 @@ class Flag(IntFlag):
     REDSHIFT_OUTSIDE_MODEL = 1 << 12  # outside the range the model was trained on
     REDSHIFT_ADJUSTED = 1 << 13  # lines and continuum prefer another redshift by more than 300 km/s
     NOVEL = 1 << 14  # unlike the model's simulations: do not believe the posterior
-    POOR_FIT = 1 << 15  # posterior-predictive chi^2 in the worst per cent of simulations
+    POOR_FIT = 1 << 15  # chi^2 beyond what the worst per cent of simulations have, were their errors off by a fifth
     NOT_REFINED = 1 << 16  # refinement was asked for and its diagnostics do not hold
     DUPLICATE_ID = 1 << 17  # another object of the same run has the same id
+    ABSURD_PIXELS = 1 << 18  # a million times brighter than the rest: those pixels carry no information
+    MASS_OUTSIDE_PRIOR = 1 << 19  # the mass that the flux asks for lies outside the prior: look at the flux unit
 
     def names(self) -> list[str]:
         """The names of the bits that are set, lowest first."""

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from slipher.errors import UnitsError
 
 C_KMS = 299792.458
+FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 LSUN_ERG_S = 3.828e33  # IAU 2015 resolution B3
 MPC_CM = 3.0856775814913673e24
 FLUX_UNIT = 1e-17  # erg/s/cm2/A

@@ -56,7 +56,7 @@ def test_the_exact_density_does_not_depend_on_batch_mates(faint):
 def test_linear_quantities_scatter_as_their_conditional_says(faint):
     """With noise drawn, masses scatter by a little, and predictions fit better than models of random lines."""
     point = faint.draws[np.argmax(exact.log_posterior(faint.draws, faint.target))][None].repeat(200, 0)
-    noise = jax.random.normal(jax.random.key(3), (200, exact.n_linear(faint.target.library)))
+    noise = jax.random.normal(jax.random.key(3), (200, exact.n_linear(faint.target)))
     amplitude, spectrum = exact.evaluate(point, faint.target, lambda d: (d.amplitude, d.spectrum), noise=noise)
     relative = amplitude.std() / amplitude.mean()
     assert 1e-4 < relative < 0.1

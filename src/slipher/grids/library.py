@@ -1,7 +1,7 @@
 """The library that galaxy models are made of: the tables of stars and nebulae, ready for JAX.
 
 Stellar spectra are prepared at a set of line-of-sight dispersions, so that a dispersion in between is a weighted sum too
-(`slipher.physics.kinematics`): a spectrum stays linear in the library whatever the galaxy's or the instrument's line width.
+(`slipher.physics.galaxy.continuum`): a spectrum stays linear in the library whatever the galaxy's or the instrument's line width.
 """
 
 from functools import cache
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..units import C_KMS
+from ..units import C_KMS, FWHM_PER_SIGMA
 from . import stars
 from .store import load_table
 
@@ -78,7 +78,7 @@ def library_sigma(wave_aa: np.ndarray) -> np.ndarray:
     8750 A, BaSeL, sampled at 10 A and more, beyond.
     """
     fwhm = np.interp(wave_aa, [3500, 3580, 7400, 7420, 8700, 8800, 10000], [1.0, 2.54, 2.54, 3.0, 3.0, 20.0, 30.0])
-    return fwhm / 2.3548 / wave_aa * C_KMS
+    return fwhm / FWHM_PER_SIGMA / wave_aa * C_KMS
 
 
 def broaden(spectra: np.ndarray, sigma_pixels: float) -> np.ndarray:

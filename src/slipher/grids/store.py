@@ -39,13 +39,13 @@ def load_table(name: str) -> tuple[dict[str, np.ndarray], dict]:
         raise ModelFileError(
             f"the table {path.name} is not in {FOLDER}",
             expected="the tables that ship with slipher",
-            mend="Reinstall slipher, or build the table: pip install 'slipher[build]', then python -m slipher.grids",
+            mend="Reinstall slipher, or build the table: pip install 'slipher[build,filters]', then python -m slipher.grids",
         )
     try:
         with safe_open(path, framework="numpy") as file:
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
             facts = json.loads(file.metadata()["facts"])
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, TypeError, KeyError, ValueError) as error:
         raise ModelFileError(
             f"the table {path} cannot be read ({error})", expected="a safetensors file", mend="Reinstall slipher."
         ) from error

@@ -103,13 +103,15 @@ class CalibrationReport:
         return [f"joint posterior: TARP's p = {p:.1e}, limit {self.significance:.1e}"] if p < self.significance else []
 
     def _coverage_failures(self) -> list[str]:
-        limit = self.significance / max(len(self.coverage), 1)
+        # Over all mocks and in bins are two families: many bins shall not hide what all mocks together show.
+        n_all = sum(not row.covariate for row in self.coverage)
+        limits = {True: self.significance / max(n_all, 1), False: self.significance / max(len(self.coverage) - n_all, 1)}
         return [
             f"{row.parameter}: the {row.level:.0%} interval covers {row.coverage:.1%} +- {row.error:.1%}"
             + (f" at {row.covariate} {row.low:.4g} to {row.high:.4g}" if row.covariate else "")
-            + f" (p = {row.pvalue:.1e}, limit {limit:.1e})"
+            + f" (p = {row.pvalue:.1e}, limit {limits[not row.covariate]:.1e})"
             for row in self.coverage
-            if row.pvalue < limit
+            if row.pvalue < limits[not row.covariate]
         ]
 
 
@@ -146,7 +148,7 @@ def calibrate(
     n_bins
         Bins a covariate.
     significance
-        Chance that an exact posterior fails, for each of the three families of tests (ranks, TARP, coverage).
+        Chance that an exact posterior fails, for each of the four families of tests (ranks, TARP, coverage, coverage in bins).
 
     Raises
     ------

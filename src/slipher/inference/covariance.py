@@ -28,11 +28,14 @@ class Covariance(NamedTuple):
         across = self.vectors.T @ x
         return x.T @ x - (across * self.share[:, None]).T @ across
 
-    def explained(self, x: Float[Array, "pixel"]) -> Float[Array, "pixel"]:
-        """The part of a residual that the templates explain: T T' C^-1 x."""
+    def explained(self, x: Float[Array, "pixel"], normal: Float[Array, "template"]) -> Float[Array, "pixel"]:
+        """A draw of what the templates add, given a residual; its mean, where `normal` is zero, is T T' C^-1 x.
+
+        Their coefficients along the singular vectors are independent, with mean `share y` and variance `share` in units of sigma.
+        """
         y = self.vectors.T @ (x * self.inverse_sigma)
         back = jnp.where(self.inverse_sigma > 0, 1.0 / jnp.where(self.inverse_sigma > 0, self.inverse_sigma, 1.0), 0.0)
-        return back * (self.vectors @ (self.share * y))
+        return back * (self.vectors @ (self.share * y + jnp.sqrt(self.share) * normal))
 
 
 def covariance(ivar: Float[Array, "pixel"], floor: Float[Array, "pixel"], templates: Float[Array, "pixel template"]) -> Covariance:
@@ -63,7 +66,7 @@ def templates(
     term what `slipher.instrument.simulate.light` draws. (Line strengths depend on the parameters: `likelihood.py`.)
     """
     total = continuum + lines
-    level = simulate.v_band_light(view.wave_aa, continuum, jnp.ones_like(continuum))
+    level = simulate.v_band_light(view.wave_aa, continuum)
     motion = systematics.velocity_kms * sys_.velocity_derivative(continuum, view.wave_aa)
     return jnp.concatenate(
         [

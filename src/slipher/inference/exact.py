@@ -12,6 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.special import ndtr, ndtri
 from jaxtyping import Array, Float
 
 from ..batches import in_batches
@@ -47,7 +48,7 @@ class Target(NamedTuple):
 class Draw(NamedTuple):
     """A point against the data. Spectra are in the data's unit, luminosities per unit amplitude.
 
-    `luminosity` and `spectrum` hold the line strengths drawn; `spectrum` also the calibration and mismatch that the data ask for.
+    `luminosity` and `spectrum` hold the line strengths drawn; `spectrum` also a draw of calibration and mismatch given the data.
     """
 
     log_posterior: Float[Array, ""]
@@ -57,9 +58,9 @@ class Draw(NamedTuple):
     spectrum: Float[Array, "pixel"]
 
 
-def n_linear(library: Library) -> int:
-    """Standard normal numbers that a draw takes: the amplitude, the line groups, the gas' velocity."""
-    return len(groups_of(library)) + 2
+def n_linear(target: Target) -> int:
+    """Standard normal numbers that a draw takes: the amplitude, the line groups, the gas' velocity, the error model's templates."""
+    return len(groups_of(target.library)) + 2 + len(target.task.errors.share)
 
 
 def evaluate(u: Points, target: Target, keep: Callable[[Draw], Any], *, noise: Array | np.ndarray | None = None) -> Any:
@@ -73,7 +74,7 @@ def evaluate(u: Points, target: Target, keep: Callable[[Draw], Any], *, noise: A
         Standard normal numbers [draw, `n_linear`] for what is linear; the conditional mean without.
     """
     if noise is None:
-        noise = np.zeros((len(u), n_linear(target.library)), np.float32)
+        noise = np.zeros((len(u), n_linear(target)), np.float32)
     return in_batches(lambda *some: keep(_evaluate(*some, *target)), BATCH, np.asarray(u, np.float32), np.asarray(noise, np.float32))
 
 
@@ -91,10 +92,10 @@ def _one(u: Array, normal: Array, task: Problem, library: Library, model: Galaxy
     light = likelihood.light_at_pixels(u, model, task.view, task.t_universe_gyr, library, systematics)
     errors = task.errors
     fit = likelihood.fit_amplitude(likelihood.linear_at_pixels(light, errors), errors.inverse_sigma * task.flux, errors)
-    # A mass is positive: the far tail of its Gaussian, met only where there is no signal, is cut.
-    amplitude = jnp.maximum(fit.amplitude + fit.amplitude_sd * normal[0], 1e-3 * fit.amplitude)
+    n = len(fit.lines_mean)
+    amplitude = fit.amplitude + fit.amplitude_sd * _above(-fit.amplitude / fit.amplitude_sd, normal[0])
     scatter = fit.lines_mean + fit.lines_slope * (amplitude - fit.amplitude)
-    scatter += jax.scipy.linalg.solve_triangular(fit.lines_factor.T, normal[1:], lower=False)
+    scatter += jax.scipy.linalg.solve_triangular(fit.lines_factor.T, normal[1 : 1 + n], lower=False)
     factor = 1.0 + light.share * scatter[:-1]
     spectrum = amplitude * (light.continuum + factor @ light.groups + scatter[-1] * light.shift)
     return Draw(
@@ -102,5 +103,12 @@ def _one(u: Array, normal: Array, task: Problem, library: Library, model: Galaxy
         chi2=fit.chi2,
         amplitude=amplitude,
         luminosity=light.luminosity * factor[likelihood.group_index(library)],
-        spectrum=spectrum + errors.explained(task.flux - spectrum),
+        spectrum=spectrum + errors.explained(task.flux - spectrum, normal[1 + n :]),
     )
+
+
+def _above(limit: Float[Array, ""], normal: Float[Array, ""]) -> Float[Array, ""]:
+    """A standard normal number as one of the part of N(0, 1) above a limit: a mass is positive, and its Gaussian may reach below zero."""
+    below = ndtr(limit)
+    cut = ndtri(jnp.clip(below + (1.0 - below) * ndtr(normal), 1e-6, 1.0 - 1e-6))
+    return jnp.where(limit < -5.0, normal, jnp.maximum(cut, limit + 1e-3))

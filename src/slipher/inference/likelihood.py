@@ -52,9 +52,11 @@ def fit_amplitude(parts: Linear, data: Float[Array, "pixel"], errors: Covariance
     """Marginalise amplitude and line strengths, given the data over each pixel's sigma.
 
     Residuals are formed before squares are taken: with a total S/N of thousands, differences of squares would be lost in float32.
-    The design scales with a least-squares amplitude, which differs from A by less than its error.
+    The design scales with a least-squares amplitude, which differs from A by less than its error. Where data show no light, or less than
+    none, a tenth of that error stands for it: a mass is positive.
     """
-    a0 = jnp.maximum(parts.model @ data / (parts.model @ parts.model), 1e-30)
+    square = jnp.maximum(parts.model @ parts.model, 1e-30)
+    a0 = jnp.maximum(parts.model @ data / square, 0.1 / jnp.sqrt(square))
     design, model = a0 * parts.design, a0 * parts.model
     n = design.shape[1]
     gram = errors.inner(jnp.concatenate([design, model[:, None], (data - model)[:, None]], 1))
@@ -111,7 +113,7 @@ def light_at_pixels(
         return luminosity[:, None] * galaxy.line_windows(view, centres, values["sigma_gas"])
 
     moved = windows(VELOCITY_STEP_KMS) - windows(-VELOCITY_STEP_KMS)
-    level = simulate.v_band_light(view.wave_aa, continuum, jnp.ones_like(continuum))
+    level = simulate.v_band_light(view.wave_aa, continuum)
     return Light(
         continuum=continuum,
         groups=galaxy.spread_groups(view, windows(0.0), members, len(groups_of(library))),

@@ -30,11 +30,11 @@ class Diagnostics:
         'amortised' (the flow's draws), 'importance' (these, weighted by the exact likelihood) or 'population' (draws of a mixture fitted
         to such weights, weighted likewise).
     ess
-        Effective number of draws, from their importance weights.
+        Effective number of draws, from their importance weights; where the draws are amortised, of the weights that failed.
     khat
         Pareto shape of the importance weights (`importance.py`).
     chi2_per_pixel
-        Posterior-predictive chi^2 per good pixel.
+        chi^2 per good pixel under noise and model error, everything linear marginalised: the posterior's median.
     novelty
         Distance from the model's simulations, in the units of the model's card.
     n_pixels
@@ -71,9 +71,10 @@ class Prediction:
         What was observed, as the fit used it: 1e-17 erg/s/cm2/A and its inverse variance [pixel]; ivar 0 is no
         information.
     draws
-        Model spectra of some of the posterior's draws, without noise, in the units of `flux` [k, pixel].
+        Model spectra of some of the posterior's draws, without noise, in the units of `flux` [k, pixel]: calibration and mismatch, which
+        are correlated between pixels, are drawn with them.
     sigma_model
-        The error that the model allows itself [pixel], in the units of `flux`.
+        The independent error that the model allows itself beside these and the noise [pixel], in the units of `flux`.
     segments
         (start, stop) of each spectrograph arm; default: one.
 

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..batches import in_batches
+from ..errors import InputError
 from ..networks.posterior_flow import PosteriorFlow
 from . import exact, importance, population
 from .exact import Target
@@ -30,9 +31,10 @@ Points = Float[np.ndarray, "draw parameter"]
 
 
 class Refined(NamedTuple):
-    """Equal-weight draws of u and how they came to be: by the flow alone ('importance') or by a mixture ('population').
+    """Equal-weight draws of u and how they came to be.
 
-    `evaluations` counts likelihoods of every pixel.
+    Draws of the flow by its weights ('importance'), of a mixture by theirs ('population'), or, where neither weights hold, the flow's as
+    they are ('amortised'): ESS and Pareto k are then those of the weights that failed. `evaluations` counts likelihoods of every pixel.
     """
 
     u: Float[np.ndarray, "draw parameter"]
@@ -81,7 +83,7 @@ def _to_base(u: Float[Array, "point parameter"] | Points, warp: Warp) -> tuple[A
 
 
 def refine(rng: np.random.Generator, target: Target, warp: Warp, n_draws: int) -> Refined:
-    """Draws of the exact posterior; the diagnostics say whether they may be called so (`holds`).
+    """Draws of the exact posterior, if the diagnostics hold (`holds`); else the flow's.
 
     Parameters
     ----------
@@ -93,9 +95,15 @@ def refine(rng: np.random.Generator, target: Target, warp: Warp, n_draws: int) -
     settings = settings._replace(ess=more * settings.ess, most=int(more * settings.most))
     n_parameter = len(target.model.parameters) - 1
     space = population.Space(warp.from_base, warp.to_base)
-    found = population.adapt(rng, lambda u: exact.log_posterior(u, target), space, n_parameter, settings)
+    try:
+        found = population.adapt(rng, lambda u: exact.log_posterior(u, target), space, n_parameter, settings)
+    except InputError:  # the density vanishes at every draw
+        return Refined(warp.sample(rng, n_draws)[0], "amortised", 0.0, np.inf, None)
+    if not weights_hold(found.khat, found.ess):
+        return Refined(warp.sample(rng, n_draws)[0], "amortised", found.ess, found.khat, None, found.made)
     # What `exact.log_posterior` leaves out of prior and likelihood, with its sign changed; the data's (2 pi)^(-n/2) is no model's.
-    constant = 0.5 * n_parameter * np.log(2 * np.pi) + float(target.task.errors.half_log_det)
+    mass = target.model.parameters[-1].prior  # flat in log10, while the likelihood integrates over ln A
+    constant = 0.5 * n_parameter * np.log(2 * np.pi) + float(target.task.errors.half_log_det) + np.log((mass.high - mass.low) * np.log(10))
     method = "population" if found.learnt else "importance"
     u = found.u[importance.resample(rng, found.log_weights, n_draws)]
     return Refined(u, method, found.ess, found.khat, found.log_evidence - constant, found.made)

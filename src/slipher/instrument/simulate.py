@@ -13,6 +13,7 @@ from ..grids import stars
 from ..grids.library import Library
 from ..physics import galaxy
 from ..physics.galaxy import GalaxyModel, View
+from ..units import C_KMS
 from . import systematics as sys_
 from .systematics import Systematics
 
@@ -26,11 +27,11 @@ class Light(NamedTuple):
     line_luminosity: Float[Array, "line"]
 
 
-def v_band_light(wave_aa: Float[Array, "pixel"], flux: Float[Array, "pixel"], weight: Float[Array, "pixel"]) -> Array:
-    """Mean flux over 5300 - 5900 A, the scale of equivalent widths and of normalised spectra."""
+def v_band_light(wave_aa: Float[Array, "pixel"], flux: Float[Array, "pixel"]) -> Array:
+    """Mean flux over 5300 - 5900 A, the scale of equivalent widths and of normalised spectra; over all pixels where none is there."""
     low, high = stars.LIGHT_WINDOW_AA
-    inside = jnp.where((wave_aa > low) & (wave_aa < high), weight, 0.0)
-    return jnp.sum(inside * flux) / jnp.maximum(jnp.sum(inside), 1e-20)
+    inside = (wave_aa > low) & (wave_aa < high)
+    return jnp.mean(flux, where=inside | ~jnp.any(inside))
 
 
 def light(
@@ -48,12 +49,12 @@ def light(
     values = model.complete(values)
     parts = galaxy.ingredients(model, values, t_universe_gyr, library)
     stars_light = galaxy.continuum(model, values, parts, view, library)
-    level = v_band_light(view.wave_aa, stars_light, jnp.ones_like(stars_light))
+    level = v_band_light(view.wave_aa, stars_light)
 
     predicted = galaxy.line_luminosities(model, values, parts, library)
     scattered = scatter_lines(k[0], predicted, level, library, systematics)
     v_stars, v_gas = systematics.velocity_kms * jax.random.normal(k[1], (2,))
-    centres = library.line_wave_aa * (1.0 + v_gas / 299792.458)
+    centres = library.line_wave_aa * (1.0 + v_gas / C_KMS)
     windows = galaxy.line_windows(view, centres, values["sigma_gas"])
     lines = galaxy.spread_lines(view, scattered[:, None] * windows)
     broad, sodium = jax.random.normal(k[2], (2,)) * jnp.array([systematics.broad_ew_aa, systematics.sodium_ew_aa])

@@ -1,7 +1,7 @@
 """The spectrograph as an operator on the library: any wavelengths, any line-spread function, any pixel width.
 
 The library is linear, so that what an instrument does to a galaxy it can do to the basis spectra once: the result is a
-`slipher.physics.galaxy.View`, and a spectrum costs the same whatever the instrument. Three line-spread functions: a Gaussian width per
+`slipher.physics.galaxy.View`, and a spectrum costs the same whatever the instrument. Two line-spread functions: a Gaussian width per
 pixel (SDSS' `wdisp`, a constant, a resolving power) enters through the dispersion nodes, less the stellar library's own width; a DESI
 resolution matrix is applied to emission lines as it is.
 """
@@ -17,7 +17,7 @@ from ..grids import stars
 from ..grids.library import Library, dispersion_coordinate
 from ..physics.galaxy import View
 from ..physics.interpolation import lagrange_weights
-from ..units import C_KMS
+from ..units import C_KMS, FWHM_PER_SIGMA
 
 SIGMA_MAX_KMS = 600.0  # widest line that a window has to hold, gas and instrument together
 WINDOW_SIGMAS = 4.0
@@ -27,10 +27,11 @@ SOFT_KMS = 15.0
 
 
 def pixel_widths(wave_aa: np.ndarray, segments: tuple[tuple[int, int], ...] | None = None) -> np.ndarray:
-    """Pixel widths [pixel] in km/s from the spacing of pixel centres, each segment by itself."""
+    """Pixel widths [pixel] in km/s: the distance to the nearer neighbour (where pixels were cut out, the other is far), by segments."""
     widths = np.empty(len(wave_aa))
     for start, stop in segments or ((0, len(wave_aa)),):
-        widths[start:stop] = np.gradient(np.log(wave_aa[start:stop])) * C_KMS
+        steps = np.abs(np.diff(np.log(wave_aa[start:stop])))
+        widths[start:stop] = np.minimum(np.append(steps, np.inf), np.append(np.inf, steps)) * C_KMS
     return widths
 
 
@@ -76,13 +77,18 @@ def view(
     Raises
     ------
     InputError
-        If neither `lsf_kms` nor `resolution_matrix` is given.
+        Without `lsf_kms`, or where it is wider than the library can be made.
 
     Pixels outside the library's range repeat its ends; give them no weight.
     """
     if lsf_kms is None:
         mend = "Give lsf_kms (0 for a perfect instrument), also beside a resolution_matrix."
         raise InputError("a view without a line-spread function", expected="one", mend=mend)
+    if (typical := np.median(lsf_kms)) > SIGMA_MAX_KMS:
+        raise InputError(
+            f"a line-spread function of {typical:.0f} km/s (R = {C_KMS / FWHM_PER_SIGMA / typical:.0f})",
+            expected=f"at most {SIGMA_MAX_KMS:.0f} km/s (sigma)", mend="slipher has no model of spectra as coarse as these.",
+        )  # fmt: skip
     wave = np.asarray(wave_obs_aa, np.float64) / (1.0 + redshift)
     width = pixel_widths(wave, segments)
     lsf = np.broadcast_to(lsf_kms, wave.shape).astype(np.float64)

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..errors import InputError
-from ..units import C_KMS
+from ..units import C_KMS, FWHM_PER_SIGMA
 
 SKY_LINES_AA = (4047.8, 4359.6, 5462.3, 5578.9, 5891.5, 6302.0, 6365.5)
 OH_BANDS_AA = ((6830, 6950), (7240, 7530), (7710, 8080), (8270, 8500), (8750, 9110), (9300, 9720), (9790, 10310))
@@ -61,7 +61,7 @@ _DESI_POWER = (2000.0, 2500.0, 3300.0, 3800.0, 4400.0, 4700.0, 5300.0)
 SURVEYS = {
     "sdss": Survey("sdss", (3800.0, 9200.0), (3800.0, 5000.0, 5850.0, 6100.0, 7500.0, 9200.0), (86.0, 66.0, 58.0, 66.0, 55.0, 50.0)),
     "boss": Survey("boss", (3580.0, 10330.0), (3580.0, 4500.0, 5900.0, 6300.0, 8000.0, 10330.0), (95.0, 80.0, 62.0, 74.0, 58.0, 52.0)),
-    "desi": Survey("desi", (3600.0, 9824.0), _DESI_WAVE, tuple(C_KMS / r / 2.3548 for r in _DESI_POWER), 0.8),
+    "desi": Survey("desi", (3600.0, 9824.0), _DESI_WAVE, tuple(C_KMS / r / FWHM_PER_SIGMA for r in _DESI_POWER), 0.8),
     # As sharp as MILES, 2.54 A (FWHM): the dispersion of 350 km/s is the galaxies' own.
     "digs": Survey("digs", (3750.0, 9500.0), (3750.0, 5000.0, 7000.0, 9500.0), (86.0, 65.0, 46.0, 34.0), n_samples=138, fraction=0.05),
 }  # fmt: skip

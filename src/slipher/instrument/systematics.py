@@ -23,6 +23,7 @@ from jaxtyping import Array, Float
 from ..grids.library import Library
 from ..physics.galaxy import View
 from ..physics.kinematics import line_profile
+from ..units import C_KMS
 
 SPLINE_STEP = 0.03
 SPLINE_CENTRES = np.arange(np.log(2390.0), np.log(10500.0) + 2 * SPLINE_STEP, SPLINE_STEP)
@@ -127,4 +128,4 @@ def sodium_template(view: View) -> Float[Array, "pixel"]:
 
 def velocity_derivative(flux: Float[Array, "pixel"], wave_aa: Float[Array, "pixel"]) -> Float[Array, "pixel"]:
     """Change of a spectrum for +1 km/s, central differences in ln(wavelength)."""
-    return -jnp.gradient(flux) / jnp.gradient(jnp.log(wave_aa)) / 299792.458
+    return -jnp.gradient(flux) / jnp.gradient(jnp.log(wave_aa)) / C_KMS

@@ -39,7 +39,7 @@ def calibrate(model: str = "galaxy", *, mocks: int = 2000, seed: int = 7, refine
 
 
 class Run:
-    """Truths and draws in u-space [mock, parameter] and [mock, draw, parameter], with how each posterior came to be.
+    """Truths and draws [mock, parameter] and [mock, draw, parameter], in u-space but for the mass, with how each posterior came to be.
 
     `seconds` are of preparing, drawing and (if wanted) refining; `nats` is the symmetrised Kullback-Leibler divergence between the
     flow and the refined posterior, `chi2` the posterior-predictive chi^2 per pixel (both NaN without refinement).
@@ -60,9 +60,8 @@ def collect(model: str, *, n: int, seed: int, refined: bool, progress=None) -> R
         began = time.perf_counter()
         data = observed.observe(spectrum, made)
         rng = fitting.rng_of(seed, spectrum.id)
-        warp, result, nats, chi2 = fitting.warp(data, made), None, np.nan, np.nan
+        warp, target, result, nats, chi2 = fitting.warp(data, made), fitting.target(data, made), None, np.nan, np.nan
         if refined:
-            target = fitting.target(data, made)
             result = refinement.refine(rng, target, warp, N_DRAWS)
             u = result.u
         else:
@@ -71,8 +70,9 @@ def collect(model: str, *, n: int, seed: int, refined: bool, progress=None) -> R
         if refined:
             nats = divergence(u[:N_COMPARED], *warp.sample(rng, N_COMPARED), target, warp)
             chi2 = float(np.median(exact.evaluate(u[:N_COMPARED], target, lambda draw: draw.chi2))) / data.n_pixels
-        run.truth.append([float(p.prior.to_normal(jnp.float32(truth[p.name]))) for p in preset.parameters[:-1]])
-        run.draws.append(np.asarray(u)[:N_DRAWS])
+        *parameters, mass = preset.parameters
+        run.truth.append([*(float(p.prior.to_normal(jnp.float32(truth[p.name]))) for p in parameters), truth[mass.name]])
+        run.draws.append(np.column_stack([u, fitting.log_mass(rng, u, target, data.redshift, data.norm)]))
         run.sn.append(truth["median_sn"])
         run.redshift.append(truth["redshift"])
         run.results.append(result)
@@ -97,8 +97,7 @@ def report(run: Run, made: shipped.Shipped) -> CalibrationReport:
     """SBC, TARP and coverage of a run."""
     return report_of(
         jax.random.key(0), np.array(run.truth, np.float64), np.array(run.draws, np.float64),
-        names=made.recipe.preset.names[:-1], covariates={"median_sn": np.array(run.sn), "redshift": np.array(run.redshift)},
-        prior_sd=np.ones(len(made.recipe.preset.names) - 1),
+        names=made.recipe.preset.names, covariates={"median_sn": np.array(run.sn), "redshift": np.array(run.redshift)},
     )  # fmt: skip
 
 

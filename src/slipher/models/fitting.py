@@ -9,6 +9,7 @@ from (seed, id): the answer depends on nothing else that is fitted in the same r
 import time
 from functools import cache, partial
 from hashlib import sha256
+from importlib.metadata import version
 from typing import NamedTuple
 
 import equinox as eqx
@@ -38,7 +39,9 @@ from .observed import Observed
 from .shipped import Shipped
 
 N_PREDICTED = 100
+HOPELESS = 10.0  # chi^2 per pixel of the network's draws beyond which the model does not hold and refinement would take long for nothing
 DERIVED_BATCH = 100
+LEAST_NOVELTY = -6.0  # what is so much smoother than any simulation is no galaxy with noise
 REST_BANDS = ("sdss2010-u", "sdss2010-g", "sdss2010-r")
 
 
@@ -70,13 +73,23 @@ def fit(spectrum: Spectrum, *, model: str = "galaxy", samples: int = 1000, refin
     data = observed.observe(spectrum, made)
     rng = rng_of(seed, spectrum.id)
     density, flow = target(data, made), warp(data, made)
-    if refine:
+    result = refinement.Refined(flow.sample(rng, samples)[0], "amortised", np.nan, np.nan, None)
+    if refine and _chi2_per_pixel(result.u[: exact.BATCH], density, data) < HOPELESS:
         result = refinement.refine(rng, density, flow, samples)
-    else:
-        result = refinement.Refined(flow.sample(rng, samples)[0], "amortised", np.nan, np.nan, None)
     finished = finish(rng, result.u, density, data.redshift, data.norm)
-    sigma = 1.0 / np.maximum(np.asarray(density.task.errors.inverse_sigma, np.float64), 1e-30)
-    return _posterior(spectrum, model, made, data, result, finished, sigma, refine, seed, time.perf_counter() - began)
+    return _posterior(spectrum, model, made, data, result, finished, _floor(data, density), refine, seed, time.perf_counter() - began)
+
+
+def _chi2_per_pixel(u: Float[np.ndarray, "draw parameter"], target: Target, data: Observed) -> float:
+    """Median over some draws."""
+    return float(np.median(exact.evaluate(u, target, lambda draw: draw.chi2))) / data.n_pixels
+
+
+def _floor(data: Observed, target: Target) -> Float[np.ndarray, "pixel"]:
+    """The independent error that the model allows itself beside the noise; zero where there are no data."""
+    ivar, inverse = (np.asarray(x, np.float64) for x in (data.ivar, target.task.errors.inverse_sigma))
+    seen = (ivar > 0) & (inverse > 0)
+    return np.sqrt(np.maximum(np.where(seen, inverse, 1.0) ** -2 - np.where(seen, ivar, 1.0) ** -1, 0.0))
 
 
 def rng_of(seed: int, identifier: str) -> np.random.Generator:
@@ -136,7 +149,7 @@ def finish(rng: np.random.Generator, u: Float[np.ndarray, "draw parameter"], tar
 
     `norm` is the flux unit of the task in 1e-17 erg/s/cm2/A.
     """
-    noise = rng.standard_normal((len(u), exact.n_linear(target.library)), np.float32)
+    noise = rng.standard_normal((len(u), exact.n_linear(target)), np.float32)
     chi2, amplitude, luminosity = exact.evaluate(u, target, lambda d: (d.chi2, d.amplitude, d.luminosity), noise=noise)
     log_mass_unit, flux_scale = mass_unit(redshift, norm)
     log_mass = log_mass_unit + np.log10(amplitude.astype(np.float64))
@@ -148,12 +161,23 @@ def finish(rng: np.random.Generator, u: Float[np.ndarray, "draw parameter"], tar
     return Finished(values, quantities, found.sfr.astype(np.float64), chi2.astype(np.float64), predicted)
 
 
+def log_mass(
+    rng: np.random.Generator, u: Float[np.ndarray, "draw parameter"], target: Target, redshift: float, norm: float
+) -> Float[np.ndarray, "draw"]:
+    """Draws of log10 of the mass (Msun) given each u, as in `finish`."""
+    noise = rng.standard_normal((len(u), exact.n_linear(target)), np.float32)
+    amplitude = exact.evaluate(u, target, lambda draw: draw.amplitude, noise=noise)
+    return mass_unit(redshift, norm)[0] + np.log10(amplitude.astype(np.float64))
+
+
 def mass_unit(redshift: float, norm: float) -> tuple[float, float]:
     """log10 of the mass (Msun) of unit amplitude, and 1e-17 erg/s/cm2 per Lsun/Msun of line luminosity at unit amplitude.
 
-    f_lambda = M L_lambda / (4 pi D_L^2 (1 + z)).
+    f_lambda = M L_lambda / (4 pi D_L^2 (1 + z)). NaN for a galaxy that does not recede: its redshift says nothing of its distance.
     """
-    distance = float(cosmology.luminosity_distance_mpc(jnp.float32(max(redshift, 1e-4)))) * MPC_CM
+    if redshift <= 0.0:
+        return np.nan, norm * (1.0 + redshift)
+    distance = float(cosmology.luminosity_distance_mpc(jnp.float32(redshift))) * MPC_CM
     per_msun = LSUN_ERG_S / (4 * np.pi * distance**2 * (1.0 + redshift)) / FLUX_UNIT
     return float(np.log10(norm / per_msun)), norm * (1.0 + redshift)
 
@@ -180,7 +204,8 @@ def _posterior(spectrum, name, made, data, result, finished, sigma, wanted, seed
     chi2 = float(np.median(finished.chi2)) / data.n_pixels
     strange = novelty.score(data.projected, made.card)
     held = refinement.holds(result)
-    flags = spectrum.flags | data.flags | _judge(spectrum, data, made, chi2, strange, wanted and not held)
+    log_mass = float(np.median(finished.values[model.parameters[-1].name]))
+    flags = spectrum.flags | data.flags | _judge(spectrum, data, made, chi2, strange, log_mass, wanted and not held)
     inside = data.kept > 0
     norm = data.norm
     return Posterior(
@@ -210,7 +235,8 @@ def _posterior(spectrum, name, made, data, result, finished, sigma, wanted, seed
         flags=flags,
         seconds=seconds,
         provenance={
-            "slipher": made.card["slipher"], "model": name, "model_sha256": made.card["sha256"], "seed": seed,
+            "slipher": version("slipher"), "model": name, "model_sha256": made.card["sha256"], "model_slipher": made.card["slipher"],
+            "seed": seed,
             "configuration": {"samples": len(result.u), "refine": wanted}, "input": spectrum.source,
             "input_sha256": spectrum.checksum, "ebv": spectrum.ebv, "redshift_given": spectrum.redshift,
         },
@@ -222,8 +248,9 @@ def _median_sn(data: Observed) -> float:
     return float(np.median(np.asarray(data.flux)[seen] * np.sqrt(np.asarray(data.ivar)[seen])))
 
 
-def _judge(spectrum, data, made, chi2, strange, unrefined) -> Flag:
-    """Flags that the fit adds."""
+def _judge(spectrum, data, made, chi2, strange, log_mass, unrefined) -> Flag:
+    """Flags that the fit adds. What is not a number is not within its limits."""
+    mass = made.recipe.preset.parameters[-1].prior
     limits, low_sn, high_sn = made.card.get("limits", {}), *made.recipe.population.sn
     low_z, high_z = made.recipe.population.redshift
     sn = _median_sn(data)
@@ -232,8 +259,9 @@ def _judge(spectrum, data, made, chi2, strange, unrefined) -> Flag:
         Flag.REDSHIFT_OUTSIDE_MODEL: not low_z <= data.redshift <= high_z,
         Flag.LOW_SN: sn < low_sn,
         Flag.HIGH_SN: sn > high_sn,
-        Flag.NOVEL: strange > limits.get("novelty", 4.0),
-        Flag.POOR_FIT: chi2 > limits.get("chi2_per_pixel", 1.3),
+        Flag.NOVEL: not LEAST_NOVELTY < strange <= limits.get("novelty", 4.0),
+        Flag.POOR_FIT: not chi2 <= limits.get("chi2_per_pixel", 1.3),
+        Flag.MASS_OUTSIDE_PRIOR: not mass.low <= log_mass <= mass.high,
         Flag.NOT_REFINED: unrefined,
     }
     flags = Flag(0)

@@ -13,18 +13,22 @@ from jaxtyping import Array, Float, Float32, Float64
 
 from ..data.observation import Spectrum
 from ..errors import Flag, InputError
+from ..grids.library import library_sigma
 from ..instrument import spectrograph
 from ..networks import projection as proj
 from ..physics import cosmology, dust
 from ..physics.galaxy import View
+from ..units import C_KMS
 from .shipped import Shipped
 from .training_set import LSF_ANCHORS_AA
 
 PAD = 512
 EDGE_AA = (2400.0, 10420.0)  # rest wavelengths that are fitted
+BLUEST_END_AA = 4500.0  # a spectrum that ends below this rest wavelength shows too little of what the model describes
 MIN_PIXELS = 200
+SHARPER = 0.9  # width of the line-spread function over the library's below which an instrument counts as sharper; SDSS' is as sharp
 ADJUSTED_KMS = 300.0
-COARSE_KMS, FINE_KMS = np.arange(-600.0, 601.0, 75.0), np.arange(-60.0, 61.0, 15.0)
+COARSE_KMS, FINE_KMS = np.arange(-1200.0, 1201.0, 75.0), np.arange(-60.0, 61.0, 15.0)
 REDSHIFT_SD_KMS = 200.0  # how far a given redshift is expected to be off
 
 
@@ -68,7 +72,7 @@ def observe(spectrum: Spectrum, model: Shipped) -> Observed:
     ivar = np.where(inside, ivar * scale**2, 0.0).astype(np.float32)
     flux, ivar, wave = _padded(flux, 0.0), _padded(ivar, 0.0), _padded_wave(wave)
     shift = polish_redshift(flux, ivar, wave, redshift, model)
-    polished = (1.0 + redshift) * (1.0 + shift / 299792.458) - 1.0
+    polished = (1.0 + redshift) * (1.0 + shift / C_KMS) - 1.0
     lsf = _padded(spectrum.lsf_sigma_kms().astype(np.float64), None)
     bands = None if spectrum.resolution_matrix is None else _bands(spectrum, len(wave))
     rest = wave / (1.0 + polished)
@@ -76,9 +80,9 @@ def observe(spectrum: Spectrum, model: Shipped) -> Observed:
     view = spectrograph.view(wave, polished, model.library, lsf_kms=lsf, resolution_matrix=bands, segments=segments)
     order = np.argsort(rest[: len(spectrum.wave_aa)])
     log_lsf = np.log(np.interp(LSF_ANCHORS_AA, rest[order], lsf[order]))
-    flags = Flag(0)
-    if abs(shift) > ADJUSTED_KMS:
-        flags |= Flag.REDSHIFT_ADJUSTED
+    flags = Flag.REDSHIFT_ADJUSTED if abs(shift) > ADJUSTED_KMS else Flag(0)
+    if np.median(lsf[: len(inside)][inside] / library_sigma(rest[: len(inside)][inside])) < SHARPER:
+        flags |= Flag.BEYOND_LIBRARY_RESOLUTION
     basis, projected, features = _read(
         jnp.asarray(flux), jnp.asarray(ivar), jnp.asarray(rest, jnp.float32), *map(jnp.asarray, spectrograph.interpolation_stencil(rest)),
         jnp.float32(max(polished, 1e-4)), jnp.asarray(log_lsf, jnp.float32), model.trained.projection,
@@ -90,10 +94,17 @@ def observe(spectrum: Spectrum, model: Shipped) -> Observed:
 
 
 def _checked_redshift(spectrum: Spectrum) -> float:
-    z = spectrum.redshift
+    z, reach = spectrum.redshift, spectrum.wave_aa.max()
+    if reach < BLUEST_END_AA:
+        raise InputError(
+            f"{spectrum.id}: wavelengths from {spectrum.wave_aa.min():.5g} to {reach:.5g} A",
+            expected=f"a spectrum that reaches {BLUEST_END_AA:.0f} A in the rest frame",
+            mend="Check the unit of the wavelengths.",
+        )
     if z is None:
-        raise InputError(f"{spectrum.id} has no redshift", expected="a redshift in the file or given", mend="Give it: --redshift Z")
-    low, high = -0.005, spectrum.wave_aa.max() / 4500.0 - 1.0
+        mend = "Give it: --redshift Z; a DESI coadd wants its redrock file beside it."
+        raise InputError(f"{spectrum.id} has no redshift", expected="a redshift in the file or given", mend=mend)
+    low, high = -0.005, reach / BLUEST_END_AA - 1.0
     if not low <= z <= high:
         raise InputError(
             f"{spectrum.id}: redshift {z:.5g}",
@@ -156,20 +167,25 @@ def _read(
 
 
 def polish_redshift(flux: np.ndarray, ivar: np.ndarray, wave: np.ndarray, redshift: float, model: Shipped) -> float:
-    """Velocity shift (km/s) of the given redshift that lines and continuum prefer: the projection's evidence on two grids."""
+    """Velocity shift (km/s) of the given redshift that lines and continuum prefer: the projection's evidence on two grids.
+
+    At most about 1,200 km/s: what prefers more than that is another redshift, not a better one.
+    """
 
     def best(centre: float, grid: np.ndarray) -> float:
         def one(shift: float) -> float:
-            rest = wave / ((1.0 + redshift) * (1.0 + shift / 299792.458))
+            rest = wave / ((1.0 + redshift) * (1.0 + shift / C_KMS))
             stencil = spectrograph.interpolation_stencil(rest)
             value = _evidence(flux, ivar, jnp.asarray(rest, jnp.float32), *stencil, model.trained.projection)
             return float(value) - 0.5 * (shift / REDSHIFT_SD_KMS) ** 2
 
         shifts = centre + grid
         values = np.array([one(s) for s in shifts])
-        i = int(np.clip(np.argmax(values), 1, len(values) - 2))
+        i = int(np.argmax(values))
+        if i in (0, len(values) - 1):
+            return float(shifts[i])
         a, b, c = values[i - 1 : i + 2]
-        bend = a - 2 * b + c
+        bend = a - 2 * b + c  # not positive, for b is the largest
         return float(shifts[i] + (0.5 * (a - c) / bend * (shifts[1] - shifts[0]) if bend < 0 else 0.0))
 
     return best(best(0.0, COARSE_KMS), FINE_KMS)

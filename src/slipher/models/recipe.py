@@ -165,6 +165,12 @@ def n_features(sizes: Components) -> int:
     return 4 * sizes.n - sizes.n_continuum + sizes.n_complex + 4 + len(LSF_ANCHORS_AA)
 
 
+def assumptions(recipe: Recipe) -> dict:
+    """Priors and error model as JSON values: what a model's answers rest on, beside the library."""
+    priors = {p.name: {"unit": p.unit, "prior": type(p.prior).__name__, **dataclasses.asdict(p.prior)} for p in recipe.preset.parameters}
+    return json.loads(json.dumps({"priors": priors, "error_model": dataclasses.asdict(recipe.systematics)}))
+
+
 def template(recipe: Recipe, library: Library, sizes: Components) -> TrainedGalaxy:
     """A model of the right shapes, to be filled with weights."""
     basis = jnp.zeros((len(library.wave_aa), sizes.n), jnp.float16)
@@ -196,8 +202,8 @@ def run(recipe: Recipe, out: Path, *, resume: bool = True, progress: Callable | 
     basis = training_set.learn_projection(recipe.schedule.seed, recipe.preset, library, recipe.systematics, recipe.population, recipe.ranks)
     simulate = training_set.simulator(recipe.preset, recipe.population, recipe.systematics, library, basis)
     network, history = train.train(
-        _network(recipe, components_of(basis)), simulate, recipe.schedule, Path(out), {"recipe": recipe.text},
-        resume=resume, progress=progress,
+        _network(recipe, components_of(basis)), simulate, recipe.schedule, Path(out),
+        {"recipe": recipe.text, "slipher": version("slipher"), **assumptions(recipe)}, resume=resume, progress=progress,
     )  # fmt: skip
     pack(TrainedGalaxy(basis, network), recipe, history, Path(out), time.time() - began, novelty_of(simulate, recipe))
     return Path(out)
@@ -222,10 +228,7 @@ def pack(model: TrainedGalaxy, recipe: Recipe, history: list[dict], out: Path, s
         "slipher": version("slipher"),
         "jax": jax.__version__,
         "python": platform.python_version(),
-        "priors": {
-            p.name: {"unit": p.unit, "prior": type(p.prior).__name__, **dataclasses.asdict(p.prior)} for p in recipe.preset.parameters
-        },
-        "error_model": dataclasses.asdict(recipe.systematics),
+        **assumptions(recipe),
         "components": components_of(model.projection)._asdict(),
         "simulations": schedule.chunks * schedule.chunk_size,
         "steps": schedule.total_steps,

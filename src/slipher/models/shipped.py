@@ -1,15 +1,15 @@
 """Models by name: what ships with slipher, or lies in a folder that `slipher train` wrote."""
 
 import difflib
-import json
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import InputError
+from ..errors import InputError, ModelFileError
 from ..grids.library import Library, load_library
 from ..networks import weights
-from .recipe import Components, Recipe, TrainedGalaxy, parse_recipe, template
+from .recipe import Components, Recipe, TrainedGalaxy, assumptions, parse_recipe, template
 
 FOLDER = Path(__file__).parent.parent / "weights"
 
@@ -48,9 +48,16 @@ def folder_of(name: str) -> Path:
 
 
 def card(name: str) -> dict:
-    """The card of a model: recipe, seed, version, simulations, training time, calibration, limits, checksum."""
-    folder = folder_of(name)
-    return json.loads((folder / "card.json").read_text())
+    """The card of a model: recipe, seed, version, simulations, training time, calibration, limits, checksum.
+
+    Raises
+    ------
+    InputError
+        If there is no such model.
+    ModelFileError
+        If the card is damaged, or the weights beside it are not those it describes.
+    """
+    return weights.read_card(folder_of(name))
 
 
 @cache
@@ -60,10 +67,21 @@ def load(name: str) -> Shipped:
     Raises
     ------
     ModelFileError
-        If weights and card do not belong together.
+        If weights and card do not belong together, or were made with other priors or another error model than this version has.
     """
     folder = folder_of(name)
     facts = weights.read_card(folder)
-    recipe, library = parse_recipe(facts["recipe"]), load_library()
-    empty = template(recipe, library, Components(**facts["components"]))
-    return Shipped(weights.load_arrays(empty, folder / "weights.safetensors"), recipe, facts, library)
+    try:
+        recipe, sizes = parse_recipe(facts["recipe"]), Components(**facts["components"])
+    except (KeyError, TypeError, InputError) as error:
+        raise ModelFileError(
+            f"the card of {folder} ({error})", expected="a recipe and the projection's sizes", mend="Train again: slipher train RECIPE."
+        ) from error
+    if changed := [fact for fact, value in assumptions(recipe).items() if facts.get(fact) != value]:
+        raise ModelFileError(
+            f"{folder}, trained by slipher {facts.get('slipher')} with other {' and '.join(changed).replace('_', ' ')}",
+            expected=f"those of slipher {version('slipher')}",
+            mend="Use the version that it was trained by, or train again: slipher train RECIPE.",
+        )
+    library = load_library()
+    return Shipped(weights.load_arrays(template(recipe, library, sizes), folder / "weights.safetensors"), recipe, facts, library)

@@ -207,7 +207,7 @@ def learn_projection(
         t_universe = cosmology.age_gyr(jax.random.uniform(k[1], minval=low, maxval=high))
         parts = galaxy.ingredients(model, values, t_universe, library)
         smooth = galaxy.continuum(model, values, parts, view, library)
-        level = simulate.v_band_light(view.wave_aa, smooth, jnp.ones_like(smooth))
+        level = simulate.v_band_light(view.wave_aa, smooth)
         predicted = galaxy.line_luminosities(model, values, parts, library)
         scattered = simulate.scatter_lines(k[2], predicted, level, library, systematics)
         windows = galaxy.line_windows(view, library.line_wave_aa, values["sigma_gas"])

@@ -1,6 +1,8 @@
 """What astronomers quote of a galaxy, derived from its parameters: masses, rates, ages, colours, indices, line fluxes.
 
-Everything is per draw and needs no data. Masses and rates are of what the spectrum shows: for a fibre spectrum, of the fibre.
+Everything is per draw and needs no data. Masses and rates are of what the spectrum shows: for a fibre spectrum, of the fibre. Stellar
+masses are of living stars, without their remnants (about 0.1 dex less than with them in old galaxies). Equivalent widths are of the
+rest frame, emission positive, over the stars' and nebulae's continuum in side bands.
 """
 
 from typing import NamedTuple
@@ -15,21 +17,30 @@ from .galaxy import GalaxyModel, Ingredients, Values, View
 
 Scalar = Float[Array, ""]
 
-# Lines whose fluxes and equivalent widths are reported, with the library's lines that make them up.
+
+class Line(NamedTuple):
+    """A reported line: the library's lines that make it up, and where its continuum is measured, blue and red (vacuum A)."""
+
+    members: tuple[str, ...]
+    bands_aa: tuple[tuple[float, float], tuple[float, float]]
+
+
+# Bands of the MaNGA Data Analysis Pipeline (Westfall et al. 2019; its list ELBMPL8).
+_AROUND_HALPHA, _AROUND_SII = ((6483.0, 6513.0), (6623.0, 6653.0)), ((6673.0, 6703.0), (6748.0, 6778.0))
 REPORTED_LINES = {
-    "halpha": ("halpha",),
-    "hbeta": ("hbeta",),
-    "oii3727": ("oii3726", "oii3729"),
-    "oiii5007": ("oiii5007",),
-    "nii6583": ("nii6583",),
-    "sii6716": ("sii6716",),
-    "sii6731": ("sii6731",),
+    "halpha": Line(("halpha",), _AROUND_HALPHA),
+    "hbeta": Line(("hbeta",), ((4798.9, 4838.9), (4885.6, 4925.6))),
+    "oii3727": Line(("oii3726", "oii3729"), ((3696.3, 3716.3), (3738.3, 3758.3))),
+    "oiii5007": Line(("oiii5007",), ((4978.2, 4998.2), (5018.2, 5038.2))),
+    "nii6583": Line(("nii6583",), _AROUND_HALPHA),
+    "sii6716": Line(("sii6716",), _AROUND_SII),
+    "sii6731": Line(("sii6731",), _AROUND_SII),
 }
 
 # Name: (unit, LaTeX label).
 QUANTITIES = {
     "log_mstar_formed": ("log(Msun)", r"\log M_{\rm formed}"),
-    "log_mstar": ("log(Msun)", r"\log M_\star"),
+    "log_mstar": ("log(Msun)", r"\log M_\star"),  # living stars
     "log_sfr_10myr": ("log(Msun / yr)", r"\log {\rm SFR}_{10}"),
     "log_sfr_100myr": ("log(Msun / yr)", r"\log {\rm SFR}_{100}"),
     "log_ssfr_100myr": ("log(1 / yr)", r"\log {\rm sSFR}_{100}"),
@@ -60,9 +71,9 @@ class Derived(NamedTuple):
     sfr: Float[Array, "bin"]
 
 
-def stellar(values: Values, parts: Ingredients, log_mass: Scalar, library: Library) -> dict[str, Scalar]:
+def stellar(parts: Ingredients, t_universe_gyr: Scalar, log_mass: Scalar, library: Library) -> dict[str, Scalar]:
     """Masses, rates and ages. `log_mass`: log10 of the mass formed, Msun."""
-    edges = library.age_edges_gyr
+    edges = jnp.minimum(library.age_edges_gyr, t_universe_gyr)
     cumulative = jnp.concatenate([jnp.zeros(1), jnp.cumsum(parts.mass_cells)])
     centres = 0.5 * (edges[1:] + edges[:-1])
     surviving = jnp.einsum("c,z,zc->", parts.mass_cells, parts.z_weights, library.live_fraction)
@@ -82,12 +93,11 @@ def stellar(values: Values, parts: Ingredients, log_mass: Scalar, library: Libra
     }
 
 
-def rates(parts: Ingredients, t_universe_gyr: Scalar, log_mass: Scalar, library: Library) -> Float[Array, "bin"]:
-    """Star-formation rate in Msun/yr in the bins of the non-parametric history."""
-    cumulative = jnp.concatenate([jnp.zeros(1), jnp.cumsum(parts.mass_cells)])
+def rates(model: GalaxyModel, values: Values, t_universe_gyr: Scalar, log_mass: Scalar) -> Float[Array, "bin"]:
+    """Mean star-formation rate in Msun/yr in the bins of the non-parametric history, whatever the model's own; 0 in empty bins."""
     edges = histories.bin_edges(t_universe_gyr)
-    formed = jnp.diff(jnp.interp(edges, library.age_edges_gyr, cumulative))
-    return 10**log_mass * formed / (jnp.diff(edges) * 1e9)
+    formed, years = jnp.diff(model.history(values, t_universe_gyr, edges)), jnp.diff(edges) * 1e9
+    return jnp.where(years > 0, 10**log_mass * formed / jnp.maximum(years, 1.0), 0.0)
 
 
 def dn4000(wave_aa: Float[Array, "pixel"], flux: Float[Array, "pixel"]) -> Scalar:
@@ -99,6 +109,22 @@ def dn4000(wave_aa: Float[Array, "pixel"], flux: Float[Array, "pixel"]) -> Scala
         return jnp.sum(jnp.where(inside, f_nu, 0.0)) / jnp.sum(inside)
 
     return band(4000.0, 4100.0) / band(3850.0, 3950.0)
+
+
+def beside_lines(wave_aa: Float[Array, "pixel"], flux: Float[Array, "pixel"]) -> Float[Array, "line"]:
+    """Continuum at each reported line, from a straight line through the means of its side bands."""
+
+    def mean(low: float, high: float) -> Scalar:
+        inside = (wave_aa > low) & (wave_aa < high)
+        return jnp.sum(jnp.where(inside, flux, 0.0)) / jnp.sum(inside)
+
+    levels = []
+    for line in REPORTED_LINES.values():
+        (a, b), (c, d) = line.bands_aa
+        blue, red = mean(a, b), mean(c, d)
+        share = (0.5 * (b + c) - 0.5 * (a + b)) / (0.5 * (c + d) - 0.5 * (a + b))  # the middle of the gap, where the line is
+        levels.append(blue + share * (red - blue))
+    return jnp.stack(levels)
 
 
 def derive(
@@ -123,14 +149,12 @@ def derive(
     windows = galaxy.line_windows(rest, library.line_wave_aa, values["sigma_gas"])
     whole = smooth + galaxy.spread_lines(rest, jnp.maximum(line_luminosity, 0.0)[:, None] * windows)
     magnitude = -2.5 * jnp.log10(jnp.maximum(bands @ whole, 1e-30))
-    found = stellar(values, parts, log_mass, library)
+    found = stellar(parts, t_universe_gyr, log_mass, library)
     found.update({name: values[name] for name in QUANTITIES if name in values and name not in found})
     found["dn4000"] = dn4000(rest.wave_aa, smooth)
     found["colour_ug"], found["colour_gr"] = magnitude[0] - magnitude[1], magnitude[1] - magnitude[2]
-    members = [[library.line_names.index(member) for member in lines] for lines in REPORTED_LINES.values()]
-    sums = np.array([[float(i in of) for i in range(len(library.line_names))] for of in members], np.float32)
-    luminosity = jnp.asarray(sums) @ line_luminosity
-    beside = jnp.interp(library.line_wave_aa[np.array([of[0] for of in members])], rest.wave_aa, smooth)
+    sums = np.array([[float(name in line.members) for name in library.line_names] for line in REPORTED_LINES.values()], np.float32)
+    luminosity, beside = jnp.asarray(sums) @ line_luminosity, beside_lines(rest.wave_aa, smooth)
     for i, name in enumerate(REPORTED_LINES):
         found[f"flux_{name}"], found[f"ew_{name}"] = flux_scale * luminosity[i], luminosity[i] / beside[i]
-    return Derived(found, rates(parts, t_universe_gyr, log_mass, library))
+    return Derived(found, rates(model, values, t_universe_gyr, log_mass))

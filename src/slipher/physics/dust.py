@@ -154,7 +154,7 @@ def foreground_transmission(
         recalibration of Schlafly & Finkbeiner (2011, ApJ 737, 103), which is applied here. It is applied to
         monochromatic extinction, A(1 um) = 1.029 E(B-V), which reproduces their table 6; the factor of 0.86 on
         E(B-V) that is quoted from their abstract is the same correction in broad bands. A colour excess on a true
-        scale (of a star, say) has to be divided by 0.86 first.
+        scale (of a star, say) has to be divided by 0.88 first: 1.029 over the curve's own A(1 um) / E(B-V).
     r_v
         Ratio of total to selective extinction; the extinction at 1 um does not depend on it.
     """

@@ -1,6 +1,7 @@
 r"""Mean transmission of the intergalactic medium: the model of Inoue et al. (2014).
 
-Where this stands: after the dust and the redshift, before the instrument. Neutral hydrogen between us and a galaxy
+Where this stands: after the dust and the redshift, before the instrument, once a model reaches below Lyman alpha (those that ship
+begin at 2390 A in the rest frame). Neutral hydrogen between us and a galaxy
 absorbs in the Lyman series (Inoue et al. 2014, MNRAS 442, 1805, equations 21 and 22, table 2) and in the Lyman
 continuum (equations 25 to 29), both in the Lyman-alpha forest (LAF) and in damped systems (DLA). Every term is a power
 of the observed wavelength, switched by where the absorbers along the line of sight lie.
