@@ -1,4 +1,4 @@
-"""What `slipher.fit` answers of good and of bad spectra, by the shipped model: flags, masses, residuals. (Readers' rules: tests/badinput.)"""
+"""What `slipher.fit` answers of good and of bad spectra, by the shipped model: flags, masses, residuals. (Readers: tests/badinput.)"""
 
 from dataclasses import replace
 
