@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from astropy.table import Table
 from fake_models import FakeModels
+from synthetic_posterior import make_posterior
 from typer.testing import CliRunner
 
 import slipher
@@ -19,6 +20,10 @@ from slipher.cli.commands import app
 from slipher.data.bundled import FILE, bundled_spectrum
 from slipher.errors import Flag
 from slipher.report.folder import distinct_names, file_name
+from slipher.report.table import heading
+
+sys.path.append(str(Path(__file__).parent / "data"))
+import survey_files
 
 BUNDLED = Path(slipher.__file__).parent / "data" / FILE
 ID = "0945-52652-0470"
@@ -92,6 +97,16 @@ WRONG = {
     "no file": ("fit",),
     "unknown option": ("fit", BUNDLED, "--sampels", "3"),
     "no samples": ("fit", BUNDLED, "--samples", "0"),
+    "more samples than fit into memory": ("fit", BUNDLED, "--samples", "100001"),
+    "survey that nobody knows": ("fit", BUNDLED, BUNDLED, "--survey", "foo"),
+    "unit of no language": ("fit", BUNDLED, BUNDLED, "--wave-unit", "foo"),
+    "unit of no wavelength": ("fit", BUNDLED, BUNDLED, "--wave-unit", "km / s"),
+    "empty unit": ("fit", BUNDLED, "--wave-unit", ""),
+    "unit of no flux": ("fit", BUNDLED, BUNDLED, "--flux-unit", "nm"),
+    "medium that is neither": ("fit", BUNDLED, BUNDLED, "--wave-medium", "foo"),
+    "no resolving power": ("fit", BUNDLED, BUNDLED, "--resolving-power", "0"),
+    "negative resolving power": ("fit", BUNDLED, BUNDLED, "--resolving-power", "-2000"),
+    "resolving power that is nan": ("fit", BUNDLED, BUNDLED, "--resolving-power", "nan"),
     "redshift that is no number": ("fit", BUNDLED, "--redshift", "z"),
     "redshift that is nan": ("fit", BUNDLED, "--redshift", "nan"),
     "redshift in km/s": ("fit", BUNDLED, "--redshift", "1157"),
@@ -113,6 +128,35 @@ def test_wrong_usage_is_status_2(fake, case, tmp_path, monkeypatch):
     assert result.exit_code == 2
     assert result.stderr or "Usage" in result.stdout  # without any argument, the help itself is the answer
     assert not fake.calls
+
+
+@pytest.mark.parametrize("case", [name for name, arguments in WRONG.items() if arguments[1:3] == (BUNDLED, BUNDLED)])
+def test_wrong_usage_is_said_once_and_not_once_a_file(fake, case):
+    (line,) = run(*WRONG[case]).stderr.splitlines()
+    assert line.startswith("slipher: ")
+    assert str(BUNDLED) not in line
+    assert "expected" in line
+
+
+def test_real_process_refuses_magnitudes_once():
+    """In a process of its own: the tests' type checks would stop at `units.parse`, which promises no logarithms."""
+    answer = command("fit", BUNDLED, BUNDLED, "--flux-unit", "mag(AB)")
+    assert (answer.returncode, len(answer.stderr.splitlines())) == (2, 1)
+    assert "'mag(AB)'; expected a linear unit" in answer.stderr
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"[1]", b"null", b'"x"', b"\xff", b"{}"])
+@pytest.mark.parametrize("arguments", [("fit", BUNDLED, BUNDLED, "--model"), ("models", "show")])
+def test_a_damaged_card_is_one_clear_line(monkeypatch, tmp_path, arguments, content):
+    monkeypatch.setattr(models, "fit", FakeModels().fit)
+    (tmp_path / "m1").mkdir()
+    (tmp_path / "m1" / "card.json").write_bytes(content)
+    (tmp_path / "m1" / "weights.safetensors").write_bytes(b"x")
+    result = run(*arguments, tmp_path / "m1")
+    assert (result.exit_code, result.stdout) == (3, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"slipher: {tmp_path / 'm1'}")
+    assert "expected" in line
 
 
 # fit
@@ -165,6 +209,30 @@ def test_folder_of_answers(fake, tmp_path):
     assert "log_mstar" in Table.read(out / f"{ID}.summary.ecsv")["name"]
     assert (out / f"{ID}.png").read_bytes().startswith(b"\x89PNG")
     assert "3 files of an earlier run are replaced" in run("fit", BUNDLED, "--out", out).stderr
+
+
+def test_the_redshift_that_was_given_is_told_where_the_fit_moved_it():
+    given = {"redshift_given": 0.12405}
+    assert "z = 0.12315 (given 0.12405)" in heading(make_posterior(redshift=0.12315, provenance=given)).plain
+    for provenance in ({}, {"redshift_given": None}, {"redshift_given": 0.12315 + 1e-8}):
+        assert "given" not in heading(make_posterior(redshift=0.12315, provenance=provenance)).plain
+
+
+@pytest.mark.parametrize("kinds", [("TGT", "SKY", "", "TGT"), ("TGT", "TGT", "TGT", "TGT")])
+def test_fibres_without_a_target_are_counted(fake, tmp_path, kinds):
+    left_out = len(kinds) - kinds.count("TGT")
+    coadd = survey_files.write_coadd(tmp_path / "coadd-x.fits", ids=(7, 8, 9, 10), kinds=kinds)
+    survey_files.write_redrock(tmp_path / "redrock-x.fits", ids=(7, 8, 9, 10))
+    result = run("fit", coadd, "--json")
+    assert (result.exit_code, len(objects(result))) == (0, kinds.count("TGT"))
+    said = f"slipher: {coadd}: {left_out} fibres without a target (sky or unassigned) are left out\n"
+    assert result.stderr == (said if left_out else "")
+
+
+@pytest.mark.parametrize("name", ["desi.fits", "desi.ecsv"])
+def test_tables_of_desi_spectra_have_no_fibres(fake, tmp_path, name):
+    slipher.write_spectrum(renamed("one", survey="desi"), tmp_path / name)
+    assert run("fit", tmp_path / name).stderr == ""
 
 
 @pytest.fixture
@@ -294,6 +362,35 @@ def test_simulate_writes_spectra_that_read_back_and_their_truth(fake, tmp_path):
     assert list(truth["file"]) == [f"{ID}.fits", f"{ID}-2.fits", f"{ID}-3.fits"]
     assert all(slipher.read(tmp_path / name)[0].id == id for name, id in zip(truth["file"], truth["id"]))
     assert list(truth["redshift"]) == [0.2] * 3
+
+
+def test_mocks_of_two_calls_do_not_share_a_folder(fake, tmp_path):
+    call = ("simulate", "-n", "2", "--seed", "1", "--median-sn", "9.3", "--out", tmp_path)
+    assert run(*call).exit_code == 0
+    files = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for change in (("--seed", "2"), ("-n", "1"), ("--survey", "boss"), ("--median-sn", "9"), ("--redshift", "0.1")):
+        refused = run(*call, *change)
+        assert refused.exit_code == 2
+        assert f"{tmp_path / 'truth.ecsv'} of another run" in refused.stderr
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == files
+    again = run(*call)
+    assert again.exit_code == 0
+    assert "3 files of an earlier run are replaced" in again.stderr
+
+
+def test_a_truth_that_cannot_be_read_is_not_replaced(fake, tmp_path):
+    (tmp_path / "truth.ecsv").write_text("mine\n")
+    assert run("simulate", "-n", "2", "--out", tmp_path).exit_code == 2
+    assert (tmp_path / "truth.ecsv").read_text() == "mine\n"
+
+
+def test_a_simulation_that_was_stopped_leaves_no_mocks_without_their_call(fake, monkeypatch, tmp_path):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("slipher.cli.commands.write_spectrum", full)
+    assert run("simulate", "-n", "2", "--out", tmp_path).exit_code == 3
+    assert Table.read(tmp_path / "truth.ecsv").meta["n"] == 2
 
 
 def test_train(fake, tmp_path):

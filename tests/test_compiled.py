@@ -36,6 +36,17 @@ def test_a_place_that_was_chosen_stays(tmp_path, monkeypatch):
     assert not (tmp_path / "other").exists()
 
 
+def test_a_user_without_a_home_is_no_failure(monkeypatch):
+    def unknown(*_):
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    compiled.keep()
+    assert jax.config.jax_compilation_cache_dir is None
+
+
 def test_a_home_that_cannot_be_written_is_no_failure(tmp_path, monkeypatch):
     occupied = tmp_path / "file"
     occupied.write_text("")

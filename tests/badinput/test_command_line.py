@@ -217,8 +217,8 @@ def test_every_target_without_a_redshift_is_named(fake, tmp_path):
     coadd = survey.write_coadd(tmp_path / "coadd-x.fits")
     status, answers, said = run(coadd)  # no redrock file: no redshift at all
     assert (status, answers) == (3, [])
-    assert len(said.splitlines()) == 2
-    assert f"({survey.TARGETID})" in said
+    for target in (survey.TARGETID, survey.TARGETID + 1):
+        assert sum(f"({target})" in line for line in said.splitlines()) == 1
 
 
 def test_one_redshift_for_many_targets_is_refused(fake, tmp_path):

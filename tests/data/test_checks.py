@@ -150,11 +150,98 @@ def test_unusable_resolution_takes_the_nearest_usable_one():
     assert checked.lsf_kms[-1] == np.float32(lsf[-2])
 
 
-def test_without_a_usable_resolution_the_survey_has_a_typical_one():
-    for given in ({}, {"lsf_kms": np.zeros(N)}):
-        checked = door(resolving_power=None, survey="sdss", **given)
-        assert checked.flags == Flag.RESOLUTION_ASSUMED
-        assert np.all((checked.lsf_kms > 45) & (checked.lsf_kms < 90))
+def test_without_a_resolution_the_survey_has_a_typical_one():
+    checked = door(resolving_power=None, survey="sdss")
+    assert checked.flags == Flag.RESOLUTION_ASSUMED
+    assert np.all((checked.lsf_kms > 45) & (checked.lsf_kms < 90))
+
+
+UNUSABLE = {
+    "R of 0": ({"resolving_power": 0.0}, "resolving_power 0;"),
+    "negative R": ({"resolving_power": -2000}, "resolving_power -2000;"),
+    "R of NaN": ({"resolving_power": np.nan}, "resolving_power nan;"),
+    "R of a billion": ({"resolving_power": 1e9}, "resolving_power 1e+09;"),
+    "R of 1": ({"resolving_power": 1.0}, "resolving_power 1;"),
+    "text": ({"resolving_power": "high"}, "resolving_power 'high'"),
+    "sigma of 0": ({"lsf_kms": np.zeros(N)}, "lsf_kms 0 ... 0 (400 values)"),
+    "width of 0": ({"fwhm_aa": 0.0 * u.nm}, "fwhm_aa 0 nm"),
+    "matrix of NaN": ({"resolution_matrix": np.full((11, N), np.nan)}, "resolution_matrix"),
+    "matrix of text": ({"resolution_matrix": np.full((11, N), "a")}, "resolution_matrix"),
+    "width in GHz": ({"fwhm_aa": 3.0 * u.GHz}, "fwhm_aa in GHz"),
+    "R in km/s": ({"resolving_power": 60.0 * u.km / u.s}, "resolving_power in km / s"),
+}
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_a_declared_resolution_that_is_unusable_is_refused_with_its_value(name):
+    given, words = UNUSABLE[name]
+    with pytest.raises(InputError) as raised:
+        door(survey="sdss", **({"resolving_power": None} | given))
+    assert words in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["ivar", "uncertainty"])
+@pytest.mark.parametrize("unit", [u.mJy, FLAMBDA.unit, u.W / u.m**3])
+def test_bare_errors_beside_a_flux_in_another_unit_are_ambiguous(name, unit):
+    flux = (FLUX * FLAMBDA).to(unit, u.spectral_density(WAVE * u.AA))
+    with pytest.raises(UnitsError, match=f"{name} without a unit beside flux in"):
+        door(flux=flux, **({"ivar": None} | {name: IVAR}))
+
+
+def test_bare_errors_beside_a_flux_in_sliphers_own_unit_are_in_it():
+    own = u.Unit("1e-17 erg / (s cm2 AA)")
+    np.testing.assert_array_equal(door(flux=FLUX * own).ivar, IVAR.astype(np.float32))
+    np.testing.assert_array_equal(door(flux=Column(FLUX, unit=own), ivar=None, uncertainty=IVAR**-0.5).ivar, IVAR)
+
+
+@pytest.mark.parametrize("value", [9.97e36, -9.97e36, 1e20, 2e7])
+def test_absurd_pixels_carry_no_information(value):
+    checked = door(flux=with_value(FLUX, [7, 8], value))
+    assert checked.flags == Flag.ABSURD_PIXELS
+    np.testing.assert_array_equal(np.flatnonzero(~checked.good), [7, 8])
+    assert checked.flux[7] == 0.0
+
+
+def test_absurd_pixels_among_many_and_among_padding():
+    mostly = np.where(np.arange(N) % 3 == 0, FLUX, 9.97e36)
+    assert door(flux=mostly).good.sum() == (N + 2) // 3
+    padded = np.where(np.arange(N) < 300, 0.0, FLUX)
+    assert door(flux=padded).flags == Flag(0)
+    assert door(flux=with_value(padded, 350, 1e9)).flags == Flag.ABSURD_PIXELS
+
+
+def test_bright_lines_are_not_absurd_and_masked_fill_values_are_no_news():
+    assert door(flux=with_value(FLUX, 7, 1e6)).flags == Flag(0)
+    masked = door(flux=with_value(FLUX, 7, 9.97e36), ivar=with_value(IVAR, 7, 0.0))
+    assert (masked.flags, masked.flux[7]) == (Flag(0), 0.0)
+
+
+def test_an_empty_fibre_is_refused_or_without_information():
+    with pytest.raises(InputError, match="empty fibre"):
+        door(flux=0 * FLUX)
+    with pytest.raises(InputError, match="400 good pixels") as raised:
+        door(flux=0 * FLUX, id="sky")
+    assert "'sky'" in str(raised.value)
+    empty = door(flux=0 * FLUX, allow_empty=True)
+    assert empty.flags == Flag.LITTLE_COVERAGE
+    assert not empty.good.any()
+    assert door(flux=with_value(0 * FLUX, 3, 1e-3)).flags == Flag(0)
+
+
+def test_segments_are_all_pixels_or_refused():
+    assert door(segments=[]).segments == ((0, N),)
+    assert door(segments=[(0, 100), (100, N)]).segments == ((0, 100), (100, N))
+    for wrong in ([(0, 100)], [(0, N + 5)], [(0, 200), (100, N)]):
+        with pytest.raises(InputError, match="segments"):
+            door(segments=wrong)
+
+
+def test_masks_in_words():
+    words = np.where(np.arange(N) == 4, "True", "False")
+    for mask in (words, np.char.lower(words), words.astype("S5"), list(np.where(words == "True", " T", "F"))):
+        np.testing.assert_array_equal(np.flatnonzero(~door(mask=mask).good), [4])
+    with pytest.raises(InputError, match="'maybe'"):
+        door(mask=np.where(words == "True", "maybe", "False"))
 
 
 def test_air_wavelengths_when_declared():

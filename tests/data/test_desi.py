@@ -76,6 +76,69 @@ def test_no_target_is_lost(tmp_path):
     assert not spectra[1].good.any()
 
 
+def changed(tmp_path, source, **columns):
+    """The coadd with columns of FIBERMAP, or whole images, replaced."""
+    with fits.open(source) as hdus:
+        for name, value in columns.items():
+            if name in hdus:
+                hdus[name].data = value(hdus[name].data.copy())
+            else:
+                hdus["FIBERMAP"].data[name] = value(hdus["FIBERMAP"].data[name].copy())
+        hdus.writeto(tmp_path / "coadd-changed.fits", checksum=True)
+    return tmp_path / "coadd-changed.fits"
+
+
+@pytest.mark.parametrize("ebv", [25.0, -1.0, np.nan, np.inf])
+def test_an_absurd_ebv_of_one_target_is_none(tmp_path, ebv):
+    path = changed(tmp_path, survey.write_coadd(tmp_path / "coadd-x.fits"), EBV=lambda old: np.where(np.arange(4) == 0, ebv, old))
+    assert [s.ebv for s in read(path)] == [None, pytest.approx(0.03)]
+
+
+def test_a_target_that_is_refused_does_not_cost_the_others(tmp_path):
+    """Its row stays without a pixel and with the reason; an empty fibre has no information either."""
+    path = survey.write_coadd(tmp_path / "coadd-x.fits", ids=(5, 6, 7), kinds=("TGT",) * 3)
+    scale = np.array([1e-15, 1.0, 0.0], np.float32)[:, None]
+
+    def spoilt(flux):
+        flux *= scale
+        flux[0, 5] = np.inf
+        return flux
+
+    first, second, third = read(changed(tmp_path, path, **{f"{arm}_FLUX": spoilt for arm in "BRZ"}))
+    assert [s.id for s in (first, second, third)] == ["5", "6", "7"]
+    assert [s.flags for s in (first, second, third)] == [Flag.LITTLE_COVERAGE, Flag(0), Flag.LITTLE_COVERAGE]
+    assert "looks like erg/s/cm2/A" in first.labels["REFUSED"]
+    assert not first.good.any()
+    assert not third.good.any()
+    assert second.good.sum() == 1350 - 3
+    assert "REFUSED" not in second.labels
+
+
+def test_what_is_wrong_with_every_target_is_raised(tmp_path):
+    path = survey.write_coadd(tmp_path / "coadd-x.fits")
+    with pytest.raises(InputError, match="NaN"):
+        read(changed(tmp_path, path, R_WAVELENGTH=lambda old: np.where(old == old[3], np.nan, old)))
+
+
+@pytest.mark.parametrize("arms", ["R", "BRZ"])
+def test_matrices_without_a_main_diagonal_are_refused(tmp_path, arms):
+    path = survey.write_coadd(tmp_path / "coadd-x.fits")
+    path = changed(tmp_path, path, **{f"{arm}_RESOLUTION": lambda old: old[:, 1:].copy() for arm in arms})
+    with pytest.raises(UnreadableFile, match=r"_RESOLUTION of .* with 10 diagonals"):
+        read(path)
+
+
+def test_labels_say_why_there_is_no_redshift(tmp_path):
+    path = survey.write_coadd(tmp_path / "coadd-x.fits")
+    assert {s.labels["NO_REDSHIFT"] for s in read(path)} == {"no redrock-... file lies beside the coadd"}
+    lacking = read(path, redrock=survey.write_redrock(tmp_path / "r.fits", ids=(survey.TARGETID,)))
+    assert [s.labels.get("NO_REDSHIFT") for s in lacking] == [None, "r.fits lacks this target"]
+    survey.write_redrock(tmp_path / "redrock-x.fits", Z=np.array([-0.5, 0.1, np.nan]))
+    below, nan = (s.labels["NO_REDSHIFT"] for s in reversed(read(path)))
+    assert "redrock's Z = -0.5" in below
+    assert "Z = nan" in nan
+
+
 def test_only_sky_is_no_target(tmp_path):
     path = survey.write_coadd(tmp_path / "coadd-x.fits", ids=(5, 6), kinds=("SKY", "SKY"))
     with pytest.raises(InputError, match="no target"):

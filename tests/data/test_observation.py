@@ -9,7 +9,7 @@ from slipher.data import resolution, spectrum
 from slipher.data.observation import Spectrum
 from slipher.data.vacuum import air_to_vacuum, vacuum_to_air
 from slipher.errors import Flag, InputError
-from slipher.units import C_KMS
+from slipher.units import C_KMS, FWHM_PER_SIGMA
 
 
 def arrays(n_pixel=300):
@@ -90,7 +90,7 @@ def test_wdisp_is_in_pixels_of_1e_4_dex():
 @pytest.mark.parametrize("survey_name", ["sdss", "boss", "desi"])
 def test_typical_resolutions_are_those_of_the_instruments(survey_name):
     wave = np.linspace(3800, 9000, 50)
-    power = C_KMS / (resolution.FWHM_PER_SIGMA * resolution.typical_kms(survey_name, wave))
+    power = C_KMS / (FWHM_PER_SIGMA * resolution.typical_kms(survey_name, wave))
     assert power.min() > 1150
     assert power.max() < 5600
 

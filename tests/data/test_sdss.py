@@ -66,6 +66,14 @@ def test_what_the_pipeline_says_becomes_flags(tmp_path, case):
     assert spectrum.redshift == (None if redshift is None else pytest.approx(redshift))
 
 
+def test_a_redshift_that_is_not_usable_is_named_in_the_labels(tmp_path):
+    path = survey.write_spec(tmp_path / "a.fits", obj={"Z": -0.5})
+    assert "the pipeline's Z = -0.5" in read(path)[0].labels["NO_REDSHIFT"]
+    assert "NO_REDSHIFT" not in read(path, redshift=0.1)[0].labels
+    (text,) = read(survey.write_spspec(tmp_path / "a.fit", Z="none"))
+    assert (text.redshift, text.flags) == (None, Flag.PIPELINE_WARNING)
+
+
 def test_a_declared_redshift_wins_and_takes_the_warning_along(tmp_path):
     path = survey.write_spec(tmp_path / "a.fits", obj={"ZWARNING": 4})
     spectrum = read(path, redshift=0.25, ebv=0.5)[0]
@@ -83,6 +91,7 @@ def test_air_wavelengths_are_believed_when_the_header_says_so(tmp_path):
         ({"REDDEN": "0.0745 0.0548 0.0398 0.0302 0.0214"}, 0.01446),
         ({f"REDDEN{k + 1:02d}": v for k, v in enumerate((0.2948, 0.2297, 0.1589, 0.1181, 0.0878))}, 0.0583),
         ({"REDDEN": "0.0 0.0 0.0 0.0 0.0"}, None),
+        ({"REDDEN": "500 500 500 500 500"}, None),
         ({"REDDEN01": 0.3}, None),
         ({}, None),
     ],

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import astropy.units as u
 import numpy as np
 import pytest
 import survey_files as survey
 from astropy.io import fits
-from astropy.table import Table
+from astropy.table import Column, MaskedColumn, QTable, Table
+from astropy.time import Time
 
 from slipher.data import from_specutils, read, spectrum, to_table, write_spectrum
 from slipher.data.bundled import build, bundled_spectrum
@@ -92,6 +94,153 @@ def test_fits_table_with_units(tmp_path):
     (table,) = read(tmp_path / "a.fits", resolving_power=2000)
     np.testing.assert_array_equal(table.flux, flux)
     assert table.redshift == 0.1
+
+
+def written(path, *, meta=None, leave_out=(), **more):
+    """A table in slipher's units with more columns, or others: ECSV or FITS by its suffix."""
+    wave, flux, ivar = columns()
+    made = {"wavelength": wave * u.AA, "flux": flux * u.Unit(FLUX_UNIT), "error": ivar**-0.5, "resolving_power": np.full(wave.size, 2e3)}
+    made = Table({name: values for name, values in (made | more).items() if name not in leave_out})
+    made.meta = {"redshift": 0.1} | (meta or {})
+    made.write(path, format="ascii.ecsv" if path.suffix == ".ecsv" else "fits")
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".ecsv", ".fits"])
+@pytest.mark.parametrize(("name", "values", "unit"), [("fwhm_aa", 0.3, "nm"), ("lsf_kms", 64e3, "m/s"), ("fwhm_aa", 3.0, None)])
+def test_a_resolution_column_has_its_own_unit(tmp_path, suffix, name, values, unit):
+    column = MaskedColumn(np.full(survey.N_PIXEL, values), unit=unit)
+    path = written(tmp_path / f"a{suffix}", leave_out=("resolving_power",), **{name: column})
+    expected = 64.0 if name == "lsf_kms" else 3.0 / columns()[0] * 299792.458 / 2.3548200450309493
+    np.testing.assert_allclose(read(path)[0].lsf_kms, expected, rtol=1e-6)
+
+
+def test_a_resolution_column_in_a_wrong_unit_or_in_words_is_refused_unless_declared(tmp_path):
+    path = written(tmp_path / "a.ecsv", fwhm_aa=np.full(survey.N_PIXEL, 3.0) * u.s, leave_out=("resolving_power",))
+    with pytest.raises(UnitsError, match="fwhm_aa in s"):
+        read(path)
+    words = written(tmp_path / "b.ecsv", resolving_power=np.full(survey.N_PIXEL, "high"))
+    with pytest.raises(InputError, match=r"the column resolving_power with .*'high'"):
+        read(words)
+    zeros = written(tmp_path / "c.ecsv", resolving_power=np.zeros(survey.N_PIXEL))
+    with pytest.raises(InputError, match="resolving_power 0"):
+        read(zeros, survey="sdss")
+    for each in (path, words, zeros):
+        np.testing.assert_allclose(read(each, lsf_kms=64.0)[0].lsf_kms, 64.0)
+
+
+@pytest.mark.parametrize("power", [0.0, -2000.0, np.nan, 1e9])
+def test_a_declared_resolution_that_is_unusable_is_refused(tmp_path, power):
+    with pytest.raises(InputError, match=f"resolving_power {power:g}".replace("+", "[+]")):
+        read(csv(tmp_path / "a.csv"), wave_unit="AA", flux_unit=FLUX_UNIT, survey="sdss", resolving_power=power)
+
+
+def test_an_error_column_keeps_its_own_unit_when_the_flux_is_declared(tmp_path):
+    _, flux, ivar = columns()
+    error = ivar**-0.5 * 1e-17 * u.Unit("erg / (s cm2 AA)")
+    path = written(tmp_path / "a.ecsv", flux=flux, error=error)
+    np.testing.assert_allclose(read(path, flux_unit=FLUX_UNIT)[0].ivar, ivar, rtol=1e-5)
+    inverse = written(tmp_path / "b.ecsv", flux=flux, ivar=ivar * 1e34 * u.Unit("s2 cm4 AA2 / erg2"), leave_out=("error",))
+    np.testing.assert_allclose(read(inverse, flux_unit=FLUX_UNIT)[0].ivar, ivar, rtol=1e-5)
+    unreadable = Column(flux, unit=u.Unit("parrot", parse_strict="silent"))
+    np.testing.assert_allclose(
+        read(written(tmp_path / "c.ecsv", flux=unreadable, error=error), flux_unit=FLUX_UNIT)[0].ivar, ivar, rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("unit", ["erg / (s cm2 AA)", "count"])
+def test_a_declared_flux_unit_replaces_the_same_wrong_unit_of_the_errors(tmp_path, unit):
+    _, flux, ivar = columns()
+    path = written(tmp_path / "a.ecsv", flux=flux * u.Unit(unit), error=ivar**-0.5 * u.Unit(unit))
+    np.testing.assert_allclose(read(path, flux_unit=FLUX_UNIT)[0].ivar, ivar, rtol=1e-5)
+    inverse = written(tmp_path / "b.ecsv", flux=flux * u.Unit(unit), ivar=ivar * u.Unit(unit) ** -2, leave_out=("error",))
+    np.testing.assert_allclose(read(inverse, flux_unit=FLUX_UNIT)[0].ivar, ivar, rtol=1e-5)
+
+
+# Missing entries.
+
+
+def test_missing_integers_carry_no_information(tmp_path):
+    missing = np.arange(survey.N_PIXEL) == 9
+    whole = np.full(survey.N_PIXEL, 10)
+    for name in ("flux", "error", "mask"):
+        column = MaskedColumn(whole if name != "mask" else 0 * whole, mask=missing, unit=FLUX_UNIT if name == "flux" else None)
+        (table,) = read(written(tmp_path / f"{name}.ecsv", **{name: column}))
+        np.testing.assert_array_equal(np.flatnonzero(~table.good), [9], err_msg=name)
+
+
+def test_blank_integers_of_a_csv_carry_no_information(tmp_path):
+    wave = columns()[0]
+    rows = [f"{w:.6f},{'' if k == 9 else 10},1" for k, w in enumerate(wave)]
+    (tmp_path / "a.csv").write_text("\n".join(["wavelength,flux,error", *rows]) + "\n")
+    (table,) = read(tmp_path / "a.csv", wave_unit="AA", flux_unit=FLUX_UNIT, resolving_power=2000)
+    np.testing.assert_array_equal(np.flatnonzero(~table.good), [9])
+
+
+@pytest.mark.parametrize("unsigned", [False, True])
+def test_tnull_of_fits_integers_carries_no_information(tmp_path, unsigned):
+    wave, _, ivar = columns()
+    kind = {"format": "I", "bzero": 32768} if unsigned else {"format": "J"}
+    counts = np.full(wave.size, 10, np.uint16 if unsigned else np.int32)
+    null = 99 - 32768 if unsigned else -999
+    counts[9] = 99 if unsigned else null
+    cards = [
+        fits.Column(name="wavelength", format="D", unit="Angstrom", array=wave),
+        fits.Column(name="flux", unit="1E-17 erg/cm^2/s/Ang", null=null, array=counts, **kind),
+        fits.Column(name="ivar", format="E", array=ivar),
+    ]
+    fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns(cards)]).writeto(tmp_path / "a.fits")
+    (table,) = read(tmp_path / "a.fits", resolving_power=2000)
+    np.testing.assert_array_equal(np.flatnonzero(~table.good), [9])
+    np.testing.assert_array_equal(table.flux[table.good], 10)
+
+
+# Columns and cards that are no business of ours, or that others write in their own way.
+
+
+@pytest.mark.parametrize("suffix", [".ecsv", ".fits"])
+@pytest.mark.parametrize("name", ["arm", "segment"])
+def test_arms_may_have_names(tmp_path, suffix, name):
+    arms = np.where(np.arange(survey.N_PIXEL) < 700, "b", "r")
+    path = written(tmp_path / f"a{suffix}", **{name: arms})
+    assert read(path, lsf_kms=64.0)[0].segments == ((0, 700), (700, survey.N_PIXEL))
+
+
+def test_arms_that_come_back_are_refused(tmp_path):
+    with pytest.raises(InputError, match="the column arm, whose values come back"):
+        read(written(tmp_path / "a.ecsv", arm=np.where(np.arange(survey.N_PIXEL) % 2 == 0, "b", "r")))
+
+
+def test_columns_of_times_and_words_are_left_out(tmp_path):
+    wave, flux, ivar = columns()
+    unit = u.Unit(FLUX_UNIT)
+    table = QTable({"wavelength": wave * u.AA, "flux": flux * unit, "error": ivar**-0.5 * unit})
+    table["observed"] = Time(np.full(wave.size, 58000.0), format="mjd")
+    table["comment"] = MaskedColumn(np.full(wave.size, "fine"), mask=np.arange(wave.size) % 2 == 0)
+    table.write(tmp_path / "a.ecsv", format="ascii.ecsv")
+    np.testing.assert_allclose(read(tmp_path / "a.ecsv", survey="sdss")[0].ivar, ivar, rtol=1e-5)
+
+
+def test_a_mask_in_words(tmp_path):
+    wave, flux, ivar = columns()
+    rows = [f"{w:.9g},{f:.9g},{v:.9g},{k == 9}" for k, (w, f, v) in enumerate(zip(wave, flux, ivar, strict=True))]
+    (tmp_path / "a.csv").write_text("\n".join(["wavelength,flux,ivar,mask", *rows]) + "\n")
+    (table,) = read(tmp_path / "a.csv", wave_unit="AA", flux_unit=FLUX_UNIT, resolving_power=2000)
+    np.testing.assert_array_equal(np.flatnonzero(~table.good), [9])
+
+
+@pytest.mark.parametrize("suffix", [".ecsv", ".fits"])
+@pytest.mark.parametrize("cards", [{"FLAGS": "OK", "LABELS": "x"}, {"FLAGS": 8192}, {"LABELS": 3.5}])
+def test_flags_and_labels_of_others_are_not_ours(tmp_path, suffix, cards):
+    path = written(tmp_path / f"a{suffix}", meta=cards)
+    (table,) = read(path)
+    assert (table.flags, table.labels) == (Flag(0), {})
+
+
+def test_what_is_declared_is_not_looked_at_in_the_file(tmp_path):
+    path = survey.write_ecsv(tmp_path / "a.ecsv", redshift=-0.5, ebv="much", resolving_power="high")
+    (table,) = read(path, redshift=0.2, ebv=0.1, resolving_power=2000)
+    assert (table.redshift, table.ebv) == (0.2, 0.1)
 
 
 BAD = {

@@ -1,12 +1,22 @@
-"""The marginalisation of everything linear, against its definition: an integral over amplitudes, a dense covariance."""
+"""The marginalisation of everything linear against its definition: an integral over amplitudes, a dense covariance.
+
+And its design, of line strengths and gas velocity, against the simulator's draws.
+"""
+
+import dataclasses
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from slipher.grids.library import load_library
 from slipher.inference import likelihood
 from slipher.inference.covariance import Covariance, covariance
+from slipher.instrument import simulate, spectrograph
+from slipher.instrument.systematics import Systematics, groups_of
+from slipher.physics.galaxy import GALAXY
+from slipher.physics.parameters import from_normal
 
 N, COLUMNS = 60, 4
 
@@ -89,3 +99,59 @@ def test_gradients_exist_without_any_line():
         return likelihood.fit_amplitude(parts, jnp.asarray(data, jnp.float32), NO_TEMPLATES).log_likelihood
 
     assert np.isfinite(jax.grad(value)(1.0))
+
+
+# --- the design, against the simulator --------------------------------------------------------------------------------
+
+N_DRAWS, N_SEEN = 4000, 1534
+LINES_ONLY = dataclasses.replace(Systematics(), calibration=0.0, mismatch=(0.0,) * 6, broad_ew_aa=0.0, sodium_ew_aa=0.0)
+
+
+def coefficients(systematics):
+    """What draws of the simulator's lines are in units of the likelihood's design, at a point of many young stars.
+
+    Coefficients [draw, column] by least squares, without columns that vanish; the rms of what they leave over, over that of the draws;
+    the names of the columns. The view is of 3650 - 7400 A in pixels of 138 km/s: lines of all groups but Mg II.
+    """
+    library, t_universe = load_library(), jnp.float32(12.0)
+    view = spectrograph.view(np.geomspace(3650.0, 7400.0, N_SEEN), 0.0, library, lsf_kms=70.0)
+    u = jnp.zeros(len(GALAXY.parameters) - 1).at[0].set(1.0)
+    values = from_normal(GALAXY.parameters[:-1], u)
+    unweighted = Covariance(jnp.ones(N_SEEN), jnp.zeros((N_SEEN, 1)), jnp.zeros(1), jnp.zeros(()))
+
+    @jax.jit
+    def by_likelihood(u):
+        light = likelihood.light_at_pixels(u, GALAXY, view, t_universe, library, systematics)
+        made = likelihood.linear_at_pixels(light, unweighted)
+        return made.model - light.continuum, made.design
+
+    @jax.jit
+    @jax.vmap
+    def by_simulator(key):
+        return simulate.light(key, GALAXY, values, t_universe, view, library, systematics, jnp.ones(N_SEEN)).lines
+
+    mean, design = (np.asarray(x, np.float64) for x in by_likelihood(u))
+    change = np.asarray(by_simulator(jax.random.split(jax.random.key(0), N_DRAWS)), np.float64) - mean
+    kept = np.linalg.norm(design, axis=0) > 0
+    found = change @ np.linalg.pinv(design[:, kept]).T
+    left = np.linalg.norm(change - found @ design[:, kept].T) / np.linalg.norm(change)
+    return found, left, [name for name, keep in zip((*groups_of(library), "velocity"), kept) if keep]
+
+
+def test_simulated_lines_scatter_by_the_designs_columns_alone():
+    """Without a velocity both are linear: the simulator's lines are the model and the design times standard normal numbers."""
+    found, left, names = coefficients(dataclasses.replace(LINES_ONLY, velocity_kms=0.0))
+    assert names == [group for group in groups_of(load_library()) if group != "mgii"]
+    assert left < 1e-5
+    np.testing.assert_allclose(found.mean(0), 0.0, atol=5 / np.sqrt(N_DRAWS))
+    np.testing.assert_allclose(np.cov(found.T), np.eye(len(names)), atol=5 * np.sqrt(2.0 / N_DRAWS))
+
+
+def test_simulated_lines_move_by_the_designs_velocity():
+    """By 20 km/s, where lines are 145 km/s wide: but for second orders, the velocity squared and times the scatter."""
+    found, left, names = coefficients(LINES_ONLY)
+    assert names[-1] == "velocity"
+    assert left < 0.1
+    spread = np.cov(found.T)
+    np.testing.assert_allclose(spread[-1], np.eye(len(names))[-1], atol=5 * np.sqrt(2.0 / N_DRAWS))
+    np.testing.assert_allclose(spread, np.eye(len(names)), atol=0.2)

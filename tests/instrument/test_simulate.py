@@ -1,5 +1,7 @@
 """Simulated observations: nothing added where nothing is asked for, the stated variances, and the key's alone."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -82,11 +84,27 @@ def test_finite_over_the_prior(light):
         assert all(np.all(np.isfinite(part)) for part in drawn)
 
 
-def test_v_band_light_is_a_weighted_mean():
-    wave = jnp.array([5000.0, 5400.0, 5500.0, 5800.0, 6000.0])
-    flux, weight = jnp.array([9.0, 1.0, 2.0, 4.0, 9.0]), jnp.array([1.0, 1.0, 0.0, 3.0, 1.0])
-    assert simulate.v_band_light(wave, flux, weight) == (1.0 + 12.0) / 4.0
-    assert simulate.v_band_light(wave, flux, jnp.zeros(5)) == 0.0
+def test_v_band_light_is_the_mean_of_its_window_or_of_all_pixels_where_none_is_in_it():
+    wave, flux = jnp.array([5000.0, 5400.0, 5500.0, 5800.0, 6000.0]), jnp.array([9.0, 1.0, 2.0, 6.0, 10.0])
+    assert simulate.v_band_light(wave, flux) == 3.0
+    assert simulate.v_band_light(wave + 1000.0, flux) == 5.6
+    assert simulate.v_band_light(wave + 350.0, flux) == 4.0  # 5350, 5750 and 5850 A
+
+
+def test_lines_scatter_by_an_equivalent_width_also_where_v_is_not_seen(library):
+    """A spectrum that ends at 5000 A: the level is that of its own pixels, and no zero."""
+    seen = spectrograph.view(np.geomspace(3700.0, 5000.0, 400), 0.0, library, lsf_kms=70.0)
+    systematics = dataclasses.replace(NONE, line_ew_aa=DEFAULT.line_ew_aa)
+    values = from_normal(MODEL.parameters, jnp.zeros(len(MODEL.parameters)))
+
+    oii = jnp.array([group == "oii" for group in library.line_groups])
+
+    def equivalent_width(key):
+        drawn = simulate.light(key, MODEL, values, T_UNIVERSE, seen, library, systematics, jnp.ones(400))
+        return jnp.sum(drawn.line_luminosity, where=oii) / jnp.mean(drawn.continuum)
+
+    drawn = jax.jit(jax.vmap(equivalent_width))(jax.random.split(jax.random.key(0), 3000))
+    np.testing.assert_allclose(jnp.std(drawn), DEFAULT.line_ew_aa["oii"], rtol=0.05)
 
 
 def test_recorded_flux_scatters_by_the_reported_noise_and_the_floor():

@@ -1,5 +1,6 @@
 """Views against brute force: each pixel's own Gaussian on a fine grid, and resolution matrices written out densely."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from slipher.errors import InputError
 from slipher.grids import stars
 from slipher.grids.library import dispersion_coordinate, library_sigma, load_library
 from slipher.instrument import spectrograph, surveys
-from slipher.physics.galaxy import apply_bands, lagrange_weights, line_windows, spread_lines
+from slipher.physics.galaxy import GALAXY, apply_bands, lagrange_weights, line_windows, spectrum, spread_lines
+from slipher.physics.parameters import from_normal
 from slipher.units import C_KMS
 
 LOG_WAVE = np.log(stars.wave_grid())
@@ -244,7 +246,64 @@ def test_a_view_needs_a_line_spread_function(library):
         spectrograph.view(np.geomspace(4000.0, 5000.0, 50), 0.0, library)
 
 
-# Windows
+def test_spectra_coarser_than_the_library_can_be_made_are_refused(library):
+    """R = C / (FWHM per sigma) / 1000 km/s = 127. A few pixels that say so are no reason."""
+    wave = np.geomspace(4000.0, 5000.0, 50)
+    for lsf in (1000.0, np.full(50, 1000.0)):
+        with pytest.raises(InputError, match=r"1000 km/s \(R = 127\); expected at most 600 km/s"):
+            spectrograph.view(wave, 0.1, library, lsf_kms=lsf)
+    spectrograph.view(wave, 0.1, library, lsf_kms=np.where(np.arange(50) < 5, 1000.0, 70.0))
+
+
+# Pixels and windows
+
+
+def with_gaps(n, seed=0):
+    """Indices of n pixels that remain when stretches of 1 to 40 are cut out; none is left alone."""
+    rng, cut = np.random.default_rng(seed), np.zeros(n, bool)
+    for start in rng.integers(5, n - 45, n // 60):
+        cut[start : start + rng.integers(1, 41)] = True
+    alone = ~cut & np.append(cut[1:], False) & np.append(False, cut[:-1])
+    return np.flatnonzero(~(cut | alone))
+
+
+# Pixels of one wavelength step get narrower to the red, by 0.8 A in 3600 A each.
+@pytest.mark.parametrize(
+    ("wave", "rtol"), [(np.geomspace(3800.0, 9200.0, 3800), 1e-9), (np.arange(3600.0, 5800.0, 0.8), 3e-4)], ids=["log", "linear"]
+)
+def test_pixels_are_as_wide_as_the_nearer_neighbour_is_far(wave, rtol):
+    widths = spectrograph.pixel_widths(wave)
+    step = np.diff(np.log(wave)) * C_KMS
+    np.testing.assert_allclose(widths[:-1], np.append(step[0], np.minimum(step[1:], step[:-1])), rtol=1e-9)
+    assert widths[-1] == pytest.approx(step[-1], rel=1e-9)
+    kept = with_gaps(len(wave))
+    assert 0.3 < len(kept) / len(wave) < 0.9
+    np.testing.assert_allclose(spectrograph.pixel_widths(wave[kept]), widths[kept], rtol=rtol)
+
+
+def test_widths_are_the_segments_own():
+    """Where arms overlap, the nearest pixel is the other arm's."""
+    blue, red = np.geomspace(5000.0, 6000.0, 100), np.geomspace(5990.0, 7000.0, 50)
+    widths = spectrograph.pixel_widths(np.concatenate([blue, red]), ((0, 100), (100, 150)))
+    np.testing.assert_allclose(widths[:100], np.log(1.2) / 99 * C_KMS, rtol=1e-9)
+    np.testing.assert_allclose(widths[100:], np.log(7000.0 / 5990.0) / 49 * C_KMS, rtol=1e-9)
+
+
+@pytest.mark.parametrize("sigma_gas", [25.0, 150.0, 400.0])
+def test_pixels_that_are_cut_out_change_no_other(library, sigma_gas):
+    """A survey's masked pixels may be left out of a file: lines and stars in what remains are as before."""
+    wave = np.geomspace(3900.0, 7500.0, 2840)
+    kept = with_gaps(len(wave), seed=1)
+    u = jax.random.normal(jax.random.key(0), (len(GALAXY.parameters),))
+    values = GALAXY.complete(from_normal(GALAXY.parameters, u) | {"sigma_gas": jnp.float32(sigma_gas)})
+    seen = []
+    for pixels in (wave, wave[kept]):
+        view = spectrograph.view(pixels, 0.05, library, lsf_kms=70.0)
+        lines = spread_lines(view, line_windows(view, library.line_wave_aa, jnp.float32(sigma_gas)))
+        seen.append((view.width_kms, lines, spectrum(GALAXY, values, jnp.float32(12.0), view, library)))
+    for all_pixels, remaining in zip(*seen):
+        np.testing.assert_allclose(remaining, all_pixels[kept], rtol=2e-5, atol=1e-6 * float(all_pixels.max()))
+    assert float(seen[0][1][kept].max()) > 0.1 * float(seen[0][1].max())  # some lines were left
 
 
 def test_windows_hold_the_nearest_pixels_also_where_arms_overlap(library):

@@ -23,6 +23,7 @@ from slipher.report.figure import (
     drawn_edges,
     main_quantities,
     plot_posterior,
+    rate_bands,
     rate_limits,
     save_figure,
     unit_text,
@@ -45,6 +46,22 @@ def with_prediction(change) -> Posterior:
 def with_derived(**derived) -> Posterior:
     posterior = make_posterior(n_draws=60)
     return replace(posterior, derived=posterior.derived | derived)
+
+
+def with_history(change) -> Posterior:
+    posterior = make_posterior(n_draws=60)
+    return replace(posterior, history_sfr=change(posterior.history_sfr))
+
+
+def every_other(first: int) -> np.ndarray:
+    return np.where(np.arange(60) % 2 == first, np.linspace(0.0, 1.0, 60), np.nan)
+
+
+def nan_everywhere(posterior: Posterior) -> Posterior:
+    """What a fit that lost its numbers would hand over."""
+    nothing = {name: {key: np.full(60, np.nan) for key in getattr(posterior, name)} for name in ("samples", "derived")}
+    prediction = replace(posterior.prediction, draws=np.full_like(posterior.prediction.draws, np.nan))
+    return replace(posterior, **nothing, history_sfr=np.full((60, 9), np.nan), prediction=prediction, seconds=np.nan)
 
 
 def starburst(prediction: Prediction) -> Prediction:
@@ -76,6 +93,13 @@ CASES = {
     "no star formation": lambda: with_derived(log_ssfr_100myr=np.where(np.arange(60) < 20, -np.inf, -11.0)),
     "constant quantity": lambda: with_derived(log_zstar=np.full(60, 0.2)),
     "no history": lambda: make_posterior(n_draws=60, history_sfr=np.zeros((60, 9))),
+    "NaN history": lambda: make_posterior(n_draws=60, history_sfr=np.full((60, 9), np.nan)),
+    "history with NaN draws": lambda: with_history(lambda sfr: np.where(np.arange(60)[:, None] < 2, np.nan, sfr)),
+    "history with a NaN bin": lambda: with_history(lambda sfr: np.where(np.arange(9) == 3, np.nan, sfr)),
+    "infinite history": lambda: make_posterior(n_draws=60, history_sfr=np.full((60, 9), np.inf)),
+    "never defined together": lambda: with_derived(log_mstar=every_other(0), log_zstar=every_other(1)),
+    "no redshift": lambda: make_posterior(n_draws=60, redshift=np.nan, history_edges_gyr=np.full(10, np.nan)),
+    "NaN everywhere": lambda: nan_everywhere(make_posterior(n_draws=60)),
     "no labels or units": lambda: make_posterior(n_draws=60, labels={}, units={}),
     "id with dollars": lambda: make_posterior(n_draws=60, id=r"$\frac{" + 80 * "x_"),
     "every flag": lambda: make_posterior(n_draws=60, flags=~Flag(0)),
@@ -228,6 +252,13 @@ def test_the_first_bin_of_the_history_has_a_place_on_a_logarithmic_axis():
     assert 0 < drawn[0] < drawn[1] == 0.01
     np.testing.assert_array_equal(edges[0], 0.0)
     np.testing.assert_array_equal(drawn[1:], edges[1:])
+
+
+def test_a_history_is_drawn_from_the_rates_that_are_finite():
+    sfr = np.array([[1.0, np.nan], [3.0, np.inf], [np.nan, np.nan]])
+    bands = rate_bands(sfr)
+    np.testing.assert_allclose(bands[:, 0], np.quantile([1.0, 3.0], (0.025, 0.16, 0.5, 0.84, 0.975)))
+    assert np.isnan(bands[:, 1]).all()
 
 
 def test_rates_near_zero_do_not_stretch_the_axis():

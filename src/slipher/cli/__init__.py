@@ -11,7 +11,7 @@ Exit status:
   `slipher: PATH (ID): message`, and the rest is still answered. A failure inside slipher counts here too: it is named,
   with its type, and the galaxies after it are still fitted.
 
-`commands` holds the commands, `targets` what happens to many files, `terminal` what is printed.
+`commands` holds the commands, `declared` what is declared of tables, `targets` what happens to many files, `terminal` what is printed.
 """
 
 from slipher.cli.commands import app

@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 
 from slipher import __version__
 from slipher.cli import compiled, terminal
+from slipher.cli.declared import declarations
 from slipher.cli.targets import answers, attempt, read_targets
 from slipher.data import write_spectrum
 from slipher.data.bundled import bundled_spectrum
@@ -17,6 +18,7 @@ from slipher.errors import InputError, ModelFileError, SlipherError, UnreadableF
 WRONG_USAGE, NOT_ANSWERED = 2, 3
 DEMO = "NGC 3073: a dwarf S0 galaxy with young stars and ionised gas, as SDSS observed it (DR18, 0945-52652-0470)."
 DEMO_FIGURE = "slipher-demo.png"
+TRUTH = "truth.ecsv"
 
 
 class _Slipher(TyperGroup):
@@ -47,7 +49,7 @@ app.add_typer(models_app, name="models")
 
 Model = Annotated[str, typer.Option(help="Galaxy model: `slipher models list` names them.")]
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="Name of a model: `slipher models list` names them.")]
-Samples = Annotated[int, typer.Option(min=1, help="Draws from each posterior.")]
+Samples = Annotated[int, typer.Option(min=1, max=100_000, help="Draws from each posterior.")]
 Refine = Annotated[bool, typer.Option(help="Correct the network's draws by the exact likelihood.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the random numbers.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
@@ -96,9 +98,9 @@ def fit(
     compiled.keep()
     _one_file(files, {"--redshift": redshift, "--ebv": ebv})
     models.card(model)  # a model that does not exist is one mistake, not a failure of every galaxy
-    declared = {"survey": survey, "resolving_power": resolving_power}
-    declared |= {"wave_unit": wave_unit, "flux_unit": flux_unit, "wave_medium": wave_medium}
-    declared = {name: value for name, value in declared.items() if value is not None}
+    declared = declarations(
+        survey=survey, resolving_power=resolving_power, wave_unit=wave_unit, flux_unit=flux_unit, wave_medium=wave_medium
+    )
     options = {"redshift": redshift_value(redshift), "ebv": ebv_value(ebv), **declared}
     folder = None if out is None else _made(out)
     targets, complete = read_targets(files, options)
@@ -142,7 +144,10 @@ def simulate(
     redshift: Annotated[float | None, typer.Option(help="One redshift for all; drawn where left out.")] = None,
     median_sn: Annotated[float | None, typer.Option(help="Median S/N a pixel; drawn where left out.")] = None,
 ) -> None:
-    """Draw galaxies from the prior and write what a survey would record of them, with their truth.ecsv."""
+    """Draw galaxies from the prior and write what a survey would record of them, with their truth.ecsv.
+
+    The same call again replaces its files; a folder that holds the mocks of another call is refused.
+    """
     from astropy.table import Table
 
     from slipher import models
@@ -151,17 +156,18 @@ def simulate(
 
     compiled.keep()
     folder = _made(out)
+    call = {"slipher": __version__, "model": model, "survey": survey, "seed": seed, "n": n, "redshift": redshift, "median_sn": median_sn}
+    _refuse_other_mocks(folder / TRUTH, call)
     with terminal.waiting(f"simulating {n} galaxies"):
         mocks = models.simulate(n, model=model, survey=survey, seed=seed, redshift=redshift, median_sn=median_sn)
     files = [f"{name}.fits" for name in distinct_names([spectrum.id for spectrum, _ in mocks])]
-    _say_replaced([folder / name for name in (*files, "truth.ecsv")], folder)
+    _say_replaced([folder / name for name in (*files, TRUTH)], folder)
+    rows = [{"file": name, "id": spectrum.id, **truth} for name, (spectrum, truth) in zip(files, mocks)]
+    with write_atomically(folder / TRUTH) as temporary:  # first, so that a run that is stopped leaves no mocks without their call
+        Table(rows, meta=call).write(temporary, format="ascii.ecsv")
     for name, (spectrum, _) in zip(files, mocks):
         write_spectrum(spectrum, folder / name)
-    rows = [{"file": name, "id": spectrum.id, **truth} for name, (spectrum, truth) in zip(files, mocks)]
-    meta = {"slipher": __version__, "model": model, "survey": survey, "seed": seed}
-    with write_atomically(folder / "truth.ecsv") as temporary:
-        Table(rows, meta=meta).write(temporary, format="ascii.ecsv")
-    typer.echo(f"{n} spectra and their truth.ecsv in {folder}")
+    typer.echo(f"{n} spectra and their {TRUTH} in {folder}")
 
 
 @app.command()
@@ -219,6 +225,22 @@ def _one_file(files: list[Path], given: dict[str, float | None]) -> None:
         if value is not None and len(files) > 1:
             mend = "Fit them one by one, or write it into the files."
             raise InputError(f"one {option} for {len(files)} files", expected="one file", mend=mend)
+
+
+def _refuse_other_mocks(truth: Path, call: dict) -> None:
+    """Mocks of two calls in one folder would lie beside the truth of one."""
+    from astropy.table import Table
+
+    if not truth.exists():
+        return
+    try:
+        found = Table.read(truth, format="ascii.ecsv").meta
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{truth}, which cannot be read", expected="a folder without mocks", mend="Choose another --out.") from error
+    other = [f"{name} {found.get(name)}" for name, value in call.items() if found.get(name) != value]
+    if other:
+        mend = "Choose another --out, or delete those mocks."
+        raise InputError(f"{truth} of another run ({', '.join(other)})", expected="a folder without mocks", mend=mend)
 
 
 def _made(folder: Path) -> Path:

@@ -14,10 +14,10 @@ def keep() -> None:
 
     if jax.config.jax_compilation_cache_dir:
         return
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slipher"
     try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slipher"
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: a user without a home, as in containers
         return
     if not os.access(folder, os.W_OK):
         return

@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from astropy.io import fits
+
 from slipher.cli.terminal import complain, one_line, waiting
 from slipher.data import Spectrum, read
 from slipher.errors import Flag, SlipherError
@@ -32,9 +34,26 @@ class Target(NamedTuple):
 
 def read_targets(files: Sequence[Path], options: dict) -> tuple[list[Target], bool]:
     """Every galaxy in the files, duplicates flagged, and whether all files could be read; `options` as in `read`."""
-    by_file = [(path, attempt(lambda path=path: read(path, **options), path=path)) for path in files]
+    by_file = [(path, attempt(lambda path=path: _read(path, options), path=path)) for path in files]
     targets = [Target(path, spectrum) for path, spectra in by_file for spectrum in spectra or ()]
     return flag_duplicates(targets), all(spectra is not None for _, spectra in by_file)
+
+
+def _read(path: Path, options: dict) -> list[Spectrum]:
+    spectra = read(path, **options)
+    if left_out := _fibres_left_out(path, spectra):
+        complain(f"{left_out} fibres without a target (sky or unassigned) are left out", path=path)
+    return spectra
+
+
+def _fibres_left_out(path: Path, spectra: list[Spectrum]) -> int:
+    """Rows of a DESI coadd that are no galaxies: the reader counts them, but `read` returns spectra alone."""
+    if spectra[0].survey != "desi":
+        return 0
+    try:
+        return int(fits.getval(path, "NAXIS2", "FIBERMAP")) - len(spectra)
+    except (OSError, KeyError):  # a table of a DESI spectrum
+        return 0
 
 
 def flag_duplicates(targets: list[Target]) -> list[Target]:

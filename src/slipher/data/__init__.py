@@ -51,14 +51,18 @@ def read(
         A spectrum that cannot be used.
     """
     file = disk.load(path)
-    spectra = _from_fits(file, redrock, keep_sky, declared) if file.is_fits else [table.read_text(file, **declared)]
+    given = {"redshift": redshift, "ebv": ebv}  # tables are told, so that what is wrong in the file is not looked at
+    if file.is_fits:
+        spectra = _from_fits(file, redrock, keep_sky, given, declared)
+    else:
+        spectra = [table.read_text(file, **given, **declared)]
     return _overridden(spectra, redshift, ebv, file.path)
 
 
-def _from_fits(file: disk.File, redrock, keep_sky: bool, declared: dict) -> list[Spectrum]:
+def _from_fits(file: disk.File, redrock, keep_sky: bool, given: dict, declared: dict) -> list[Spectrum]:
     hdus = disk.open_fits(file)
     if table.is_table(hdus) and not (sdss.is_spec(hdus) or desi.is_coadd(hdus)):
-        return [table.read_fits(hdus, file, **declared)]
+        return [table.read_fits(hdus, file, **given, **declared)]
     _refuse_declared(declared, file)
     if sdss.is_spec(hdus):
         return [sdss.read_spec(hdus, file)]
@@ -93,5 +97,6 @@ def _overridden(spectra: list[Spectrum], redshift: Real | None, ebv: Real | None
         raise InputError(came, expected="a file of one spectrum", mend="Leave it out: the redrock file has them.")
     if redshift is not None:
         flags = spectra[0].flags & ~Flag.PIPELINE_WARNING
-        spectra = [replace(spectra[0], redshift=redshift_value(redshift), flags=flags)]
+        labels = {name: value for name, value in spectra[0].labels.items() if name != "NO_REDSHIFT"}
+        spectra = [replace(spectra[0], redshift=redshift_value(redshift), flags=flags, labels=labels)]
     return spectra if ebv is None else [replace(spectra[0], ebv=ebv_value(ebv))]

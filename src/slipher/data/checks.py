@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from numbers import Real
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Float32, Int
 
 from slipher import units
 from slipher.data import resolution
-from slipher.data.observation import NO_FLAG, SURVEYS, Spectrum
+from slipher.data.observation import NO_FLAG, SURVEYS, Spectrum, check_segments
 from slipher.data.vacuum import air_to_vacuum
 from slipher.errors import Flag, InputError, UnitsError
 
@@ -22,6 +22,8 @@ WAVE_RANGE_AA = (100.0, 1e6)  # from the extreme ultraviolet to 100 um
 REDSHIFT_RANGE = (-0.01, 10.0)  # the nearest galaxies approach us at up to 0.001
 EBV_RANGE = (0.0, 20.0)
 UNSCALED_FLUX = 1e-9  # a bare flux below this is in erg/s/cm2/A, not in 1e-17 of it
+ABSURD_RATIO = 1e6  # of |flux| to its median: no line is as bright, but the fill values of files are (9.97e36)
+ABSURD_FLUX = 1e25  # 1e-17 erg/s/cm2/A; the Sun from the Earth is at 2e19
 MIN_GOOD_PIXELS = 200
 MIN_GOOD_RATIO = 1.2  # of the reddest to the bluest good wavelength
 
@@ -62,26 +64,29 @@ def spectrum(
         f_lambda [pixel], in 1e-17 erg/s/cm2/A where bare; f_nu is accepted with a unit.
     ivar, uncertainty
         Exactly one of them [pixel]: the inverse variance, or the standard deviation (0 or infinite: no information).
+        Bare ones are refused beside a flux in another unit than slipher's: either unit could be meant.
     mask
-        True or non-zero where a pixel is bad [pixel].
+        True or non-zero where a pixel is bad, or the words true and false [pixel].
     redshift
         Heliocentric, or None.
     lsf_kms, resolving_power, fwhm_aa, resolution_matrix
         At most one of them: Gaussian sigma (km/s), lambda / FWHM, or FWHM (A), each a scalar or [pixel]; or DESI's
         matrix [diagonal, pixel] in the convention of `Spectrum`. With none, the survey's typical resolution.
     segments
-        (start, stop) of each spectrograph arm; one segment by default.
+        (start, stop) of each spectrograph arm; one segment by default or where empty.
     wave_medium
         "vacuum" or "air"; air wavelengths are converted (`slipher.data.vacuum`).
     id, survey, ebv, flags, labels, source, checksum
         As in `Spectrum`; `flags` are added to those found here.
     allow_empty
-        Return a spectrum without a single good pixel, flagged, in place of the error: for readers of many targets.
+        Return a spectrum without a single good pixel, or of an empty fibre, with ivar 0 throughout and flagged, in place
+        of the error: for readers of many targets.
 
     Raises
     ------
     UnitsError
-        Units that cannot be converted, or bare numbers that are plainly not in slipher's units.
+        Units that cannot be converted, bare numbers that are plainly not in slipher's units, or bare errors beside a
+        flux that is not.
     InputError
         Anything else that cannot be used; the message says what and how to mend it.
     """
@@ -89,6 +94,7 @@ def spectrum(
     parts = _segments(segments, wave_aa.size)
     ivar64 = _ivar(ivar, uncertainty, wave_aa)
     flux64 = _fluxes(flux, wave_aa)
+    _refuse_bare_errors(flux, ivar=ivar, uncertainty=uncertainty)
     ivar64 = np.where(_bad(mask, wave_aa.size), 0.0, ivar64)
     given = {"lsf_kms": lsf_kms, "resolving_power": resolving_power, "fwhm_aa": fwhm_aa}
     sigma, matrix, assumed = resolution.declared(given, resolution_matrix, wave_aa, _survey(survey))
@@ -96,6 +102,7 @@ def spectrum(
     if matrix is not None and reordered:
         matrix = _turned(matrix, order, parts)
     clean_flux, clean_ivar, found = _sanitised(flux64[order], ivar64[order])
+    clean_ivar = _lit(clean_flux, clean_ivar, id, allow_empty=allow_empty)
     found |= _coverage(wave_aa[order], clean_ivar, id, allow_empty=allow_empty)
     return Spectrum(
         wave_aa=wave_aa[order],
@@ -123,6 +130,14 @@ def redshift_value(redshift: Real | None) -> float | None:
 def ebv_value(ebv: Real | None) -> float | None:
     """Galactic E(B-V) as a float; None stays None. Raises InputError where it is not finite or out of range."""
     return _number(ebv, EBV_RANGE, "E(B-V)", mend="Give E(B-V) in magnitudes, or leave it out if unknown.")
+
+
+def pipeline_redshift(z: object, named: str) -> tuple[float | None, dict[str, str]]:
+    """(redshift, labels): a pipeline's redshift, or None where it is not usable with NO_REDSHIFT, the reason, in labels."""
+    low, high = REDSHIFT_RANGE
+    if isinstance(z, Real) and low <= z <= high:
+        return float(z), {}
+    return None, {"NO_REDSHIFT": f"{named} = {z!r}, not a number from {low} to {high}"}
 
 
 def _number(value, allowed, name, *, mend):
@@ -221,6 +236,20 @@ def _ivar(ivar: object, uncertainty: object, wave_aa: Float[np.ndarray, "pixel"]
     return units.inverse_variance(units.quantity(ivar), wave_aa) if units.has_unit(ivar) else array
 
 
+def _refuse_bare_errors(flux: object, **errors: object) -> None:
+    """Errors without a unit beside a flux with another unit than slipher's could be in either."""
+    if not units.has_unit(flux):
+        return
+    unit = units.quantity(flux).unit
+    if unit.is_equivalent(units.FLUX_DENSITY) and np.isclose(unit.to(units.FLUX_DENSITY), 1.0):
+        return
+    for name, values in errors.items():
+        if values is not None and not units.has_unit(values):
+            power = "" if name == "uncertainty" else " to the power of -2"
+            mend = f"Give {name} its unit, for example that of the flux{power}."
+            raise UnitsError(f"{name} without a unit beside flux in {unit}", expected="a unit for both", mend=mend)
+
+
 def _from_sigma(sigma: Float[np.ndarray, "pixel"]) -> Float[np.ndarray, "pixel"]:
     """Inverse variance with the sign of sigma, so that a negative error stays visible; 0 for no error at all."""
     used = np.where(sigma == 0, np.inf, sigma)
@@ -230,13 +259,26 @@ def _from_sigma(sigma: Float[np.ndarray, "pixel"]) -> Float[np.ndarray, "pixel"]
 def _bad(mask: object, n_pixel: int) -> Bool[np.ndarray, "pixel"]:
     if mask is None:
         return np.zeros(n_pixel, bool)
-    return _same_length(np.asarray(mask), n_pixel, "mask") != 0
+    array = _same_length(np.asarray(mask), n_pixel, "mask")
+    return _words_bad(array.astype(str)) if array.dtype.kind in "US" else array != 0
+
+
+def _words_bad(words: np.ndarray) -> Bool[np.ndarray, "pixel"]:
+    """True and false as words, any case; a blank is a missing answer, and bad."""
+    words = np.char.lower(np.char.strip(words))
+    good = np.isin(words, ("false", "f", "no", "0", "0.0"))
+    unknown = words[~good & ~np.isin(words, ("true", "t", "yes", "1", "1.0", ""))]
+    if unknown.size:
+        raise InputError(f"a mask with {str(unknown[0])!r}", expected="True and False, or numbers", mend="Correct the mask.")
+    return ~good
 
 
 def _segments(segments, n_pixel: int) -> tuple[tuple[int, int], ...]:
-    if segments is None:
+    if segments is None or len(segments) == 0:
         return ((0, n_pixel),)
-    return tuple((int(start), int(stop)) for start, stop in segments)
+    parts = tuple((int(start), int(stop)) for start, stop in segments)
+    check_segments(parts, n_pixel)
+    return parts
 
 
 def _order(wave_aa: Float[np.ndarray, "pixel"], segments) -> tuple[Int[np.ndarray, "pixel"], Flag]:
@@ -267,7 +309,7 @@ def _turned(matrix, order, segments):
 
 
 def _sanitised(flux, ivar):
-    """float32 flux and ivar without NaN, infinite or negative-ivar pixels, and the flags of what was found."""
+    """float32 flux and ivar without NaN, infinite, absurd or negative-ivar pixels, and the flags of what was found."""
     with np.errstate(over="ignore"):
         flux, ivar = flux.astype(np.float32), ivar.astype(np.float32)
     broken = ~(np.isfinite(flux) & np.isfinite(ivar))
@@ -276,9 +318,30 @@ def _sanitised(flux, ivar):
     flags |= Flag.NEGATIVE_IVAR if negative.any() else NO_FLAG
     flux = np.where(broken, np.float32(0), flux)
     ivar = np.where(broken | negative, np.float32(0), ivar)
+    absurd = _absurd(np.abs(flux), ivar > 0)
+    flags |= Flag.ABSURD_PIXELS if np.any(absurd & (ivar > 0)) else NO_FLAG
+    flux, ivar = np.where(absurd, np.float32(0), flux), np.where(absurd, np.float32(0), ivar)
     good = ivar > 0
     flags |= Flag.NEGATIVE_FLUX if good.any() and np.median(flux[good]) < 0 else NO_FLAG
     return flux, ivar, flags
+
+
+def _absurd(size: Float32[np.ndarray, "pixel"], good: Bool[np.ndarray, "pixel"]) -> Bool[np.ndarray, "pixel"]:
+    """Pixels whose |flux| is ABSURD_RATIO times the median of the good ones (exact zeros, which are padding, aside)."""
+    absurd = size > ABSURD_FLUX
+    usual = size[good & ~absurd & (size > 0)]
+    return absurd | (size > ABSURD_RATIO * np.median(usual)) if usual.size else absurd
+
+
+def _lit(flux, ivar, id: str, *, allow_empty: bool):
+    """`ivar`; for an empty fibre, whose good pixels are all exactly zero, an error or no information at all."""
+    good = ivar > 0
+    if not good.any() or np.any(flux[good]):
+        return ivar
+    if allow_empty:
+        return np.zeros_like(ivar)
+    came = f"spectrum {id!r} with a flux of exactly 0 in all of its {good.sum()} good pixels"
+    raise InputError(came, expected="light of an object", mend="This is an empty fibre: leave it out.")
 
 
 def _coverage(wave_aa, ivar, id: str, *, allow_empty: bool) -> Flag:

@@ -5,7 +5,9 @@ resolution matrix for each target. The arms overlap by some tens of angstrom and
 files are matched by TARGETID, an integer that float64 cannot hold, and never by their order.
 
 Sky fibres and positioners without a target are not galaxies: they are left out and counted. A target without a single
-good pixel stays, flagged LITTLE_COVERAGE, so that no target is lost.
+good pixel stays, flagged LITTLE_COVERAGE, so that no target is lost. So does one whose spectrum is refused, without its
+pixels and with the reason in its label REFUSED: one target must not cost the others of its file. An E(B-V) out of range
+is as good as none.
 
 File format: desidatamodel.readthedocs.io, `coadd-*.fits` and `redrock-*.fits`; resolution: Bolton & Schlegel (2010,
 PASP 122, 248).
@@ -44,8 +46,10 @@ class Coadd:
     arms
         For each arm, blue to red: `wave` [pixel], and for all rows `flux`, `ivar`, `mask` [row, pixel] and
         `resolution` [row, diagonal, pixel]; the last two may be None.
+    redrock
+        The redrock file, or None without one.
     redshifts
-        Redrock's columns by lower-case name for each TARGETID; empty without a redrock file.
+        Its columns by lower-case name for each TARGETID; empty without a redrock file.
     rows
         The rows that are returned.
     skipped
@@ -55,6 +59,7 @@ class Coadd:
     file: disk.File
     fibermap: dict
     arms: tuple[dict, ...]
+    redrock: Path | None
     redshifts: dict[int, dict]
     rows: tuple[int, ...]
     skipped: dict[str, int]
@@ -65,7 +70,7 @@ class Coadd:
     def __iter__(self) -> Iterator[Spectrum]:
         twice = {target for target, count in Counter(map(self.targetid, self.rows)).items() if count > 1}
         for row in self.rows:
-            yield _spectrum(self, row, Flag.DUPLICATE_ID if self.targetid(row) in twice else Flag(0))
+            yield _answered(self, row, Flag.DUPLICATE_ID if self.targetid(row) in twice else Flag(0))
 
     def targetid(self, row: int) -> int:
         """TARGETID of a row, exact."""
@@ -112,9 +117,10 @@ def read_coadd(hdus: fits.HDUList, file: disk.File, *, redrock: str | os.PathLik
     if not rows:
         came = f"{file.path} with no target among its {n_row} fibres ({dict(Counter(kinds))})"
         raise InputError(came, expected="at least one target", mend="Sky fibres are read with keep_sky=True.")
-    redshifts = _redshifts(file, redrock, {int(fibermap["targetid"][row]) for row in rows if kinds[row] == "target"})
+    path = Path(redrock) if redrock is not None else _beside(file.path)
+    redshifts = _redshifts(file, path, {int(fibermap["targetid"][row]) for row in rows if kinds[row] == "target"})
     skipped = {kind: kinds.count(kind) for kind in ("sky", "unassigned") if kind not in wanted}
-    return Coadd(file=file, fibermap=fibermap, arms=arms, redshifts=redshifts, rows=rows, skipped=skipped)
+    return Coadd(file=file, fibermap=fibermap, arms=arms, redrock=path, redshifts=redshifts, rows=rows, skipped=skipped)
 
 
 def _kind(fibermap: dict, row: int) -> str:
@@ -137,7 +143,7 @@ def _arm(hdus: fits.HDUList, arm: str, n_row: int, path: str) -> dict:
         "flux": _image(hdus, f"{arm}_FLUX", shape, path),
         "ivar": _image(hdus, f"{arm}_IVAR", shape, path),
         "mask": _image(hdus, f"{arm}_MASK", shape, path, required=False),
-        "resolution": _image(hdus, f"{arm}_RESOLUTION", (n_row, None, wave.size), path, required=False),
+        "resolution": _resolution(hdus, f"{arm}_RESOLUTION", (n_row, None, wave.size), path),
     }
 
 
@@ -155,8 +161,15 @@ def _image(hdus: fits.HDUList, name: str, shape: tuple, path: str, *, required: 
     return disk.native(data)
 
 
-def _redshifts(file: disk.File, redrock: str | os.PathLike | None, targets: set[int]) -> dict[int, dict]:
-    path = Path(redrock) if redrock is not None else _beside(file.path)
+def _resolution(hdus: fits.HDUList, name: str, shape: tuple, path: str) -> np.ndarray | None:
+    data = _image(hdus, name, shape, path, required=False)
+    if data is not None and data.shape[1] % 2 == 0:
+        came = f"{name} of {path} with {data.shape[1]} diagonals"
+        raise UnreadableFile(came, expected="an odd number, the main diagonal in the middle", mend=disk.DOWNLOAD_AGAIN)
+    return data
+
+
+def _redshifts(file: disk.File, path: Path | None, targets: set[int]) -> dict[int, dict]:
     if path is None:
         return {}
     found = _read_redrock(path)
@@ -185,16 +198,25 @@ def _read_redrock(path: Path) -> dict[int, dict]:
     return found
 
 
-def _spectrum(coadd: Coadd, row: int, flags: Flag) -> Spectrum:
+def _answered(coadd: Coadd, row: int, flags: Flag) -> Spectrum:
+    """The target's spectrum; without its pixels where they are refused. What is wrong with all targets raises again."""
+    try:
+        return _spectrum(coadd, row, flags)
+    except InputError as error:
+        return _spectrum(coadd, row, flags, refused=error)
+
+
+def _spectrum(coadd: Coadd, row: int, flags: Flag, *, refused: InputError | None = None) -> Spectrum:
     target = coadd.targetid(row)
     labels = {name.upper(): disk.scalar(coadd.fibermap[name][row]) for name in FIBERMAP_LABELS if name in coadd.fibermap}
     labels |= {name.upper(): value for name, value in coadd.redshifts.get(target, {}).items()}
-    redshift, warned = _redshift(labels)
+    redshift, reason = _redshift(coadd, labels)
     matrix = _matrix(coadd.arms, row)
+    kept = refused is None
     return checks.spectrum(
         np.concatenate([arm["wave"] for arm in coadd.arms]),
-        _joined(coadd.arms, "flux", row),
-        ivar=_joined(coadd.arms, "ivar", row),
+        np.where(kept, _joined(coadd.arms, "flux", row), 0),
+        ivar=np.where(kept, _joined(coadd.arms, "ivar", row), 0),
         mask=np.concatenate([_masked(arm, row) for arm in coadd.arms]),
         redshift=redshift,
         resolution_matrix=matrix,
@@ -202,30 +224,34 @@ def _spectrum(coadd: Coadd, row: int, flags: Flag) -> Spectrum:
         id=str(target),
         survey="desi",
         ebv=_ebv(coadd.fibermap, row),
-        flags=flags | warned,
-        labels=labels,
+        flags=flags | _flags(labels, redshift),
+        labels=labels | reason | ({} if kept else {"REFUSED": str(refused)}),
         source=coadd.file.path,
         checksum=coadd.file.checksum,
         allow_empty=True,
     )
 
 
-def _redshift(labels: dict) -> tuple[float | None, Flag]:
-    """Redrock's redshift (None without a usable one), and what redrock says of it."""
+def _redshift(coadd: Coadd, labels: dict) -> tuple[float | None, dict[str, str]]:
+    """Redrock's redshift, or None with the reason (`checks.pipeline_redshift`)."""
+    if "Z" in labels:
+        return checks.pipeline_redshift(labels["Z"], "redrock's Z")
+    lacking = "no redrock-... file lies beside the coadd" if coadd.redrock is None else f"{coadd.redrock.name} lacks this target"
+    return None, {"NO_REDSHIFT": lacking}
+
+
+def _flags(labels: dict, redshift: float | None) -> Flag:
+    """What redrock says of its redshift."""
     if "Z" not in labels:
-        return None, Flag(0)
-    flags = Flag.PIPELINE_WARNING if labels["ZWARN"] else Flag(0)
-    flags |= Flag.NOT_A_GALAXY if labels.get("SPECTYPE", "GALAXY") != "GALAXY" else Flag(0)
-    low, high = checks.REDSHIFT_RANGE
-    if low <= labels["Z"] <= high:
-        return float(labels["Z"]), flags
-    return None, flags | Flag.PIPELINE_WARNING
+        return Flag(0)
+    flags = Flag.PIPELINE_WARNING if labels["ZWARN"] or redshift is None else Flag(0)
+    return flags | (Flag.NOT_A_GALAXY if labels.get("SPECTYPE", "GALAXY") != "GALAXY" else Flag(0))
 
 
 def _ebv(fibermap: dict, row: int) -> float | None:
-    """E(B-V); None where it is missing, which DESI writes as exactly 0 as well."""
+    """E(B-V); None where it is out of range or missing, which DESI writes as exactly 0 as well."""
     ebv = float(fibermap["ebv"][row]) if "ebv" in fibermap else 0.0
-    return ebv if np.isfinite(ebv) and ebv > 0 else None
+    return ebv if 0 < ebv <= checks.EBV_RANGE[1] else None
 
 
 def _joined(arms: tuple[dict, ...], name: str, row: int) -> np.ndarray:

@@ -88,7 +88,7 @@ class Spectrum:
         object.__setattr__(self, "segments", self.segments or ((0, self.wave_aa.size),))
         _check_lengths(self)
         _check_one_resolution(self)
-        _check_segments(self.segments, self.wave_aa.size)
+        check_segments(self.segments, self.wave_aa.size)
 
     @property
     def good(self) -> Bool[np.ndarray, "pixel"]:
@@ -128,7 +128,8 @@ def _check_one_resolution(spectrum: Spectrum) -> None:
         raise InputError(came, expected="exactly one of the two", mend="Give one of lsf_kms and resolution_matrix.")
 
 
-def _check_segments(segments: tuple[tuple[int, int], ...], n_pixel: int) -> None:
+def check_segments(segments: tuple[tuple[int, int], ...], n_pixel: int) -> None:
+    """Raises InputError where (start, stop) do not follow each other from 0 to `n_pixel`."""
     starts = [0, *(stop for _, stop in segments)]
     tiles = starts[-1] == n_pixel and all(start == previous < stop for (start, stop), previous in zip(segments, starts, strict=False))
     if not tiles:

@@ -5,14 +5,14 @@ Files give a dispersion in pixels (SDSS), a resolving power R = lambda / FWHM, a
 layer.
 """
 
+import astropy.units as u
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
 from slipher import units
-from slipher.errors import Flag, InputError
-from slipher.units import C_KMS
+from slipher.errors import Flag, InputError, UnitsError
+from slipher.units import C_KMS, FWHM_PER_SIGMA
 
-FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 LSF_RANGE_KMS = (0.1, 3e4)  # R from 4 to more than a million
 SDSS_DLOGLAM = 1e-4  # dex a pixel of SDSS and BOSS coadds
 
@@ -56,11 +56,21 @@ def from_wdisp(wdisp: Float[np.ndarray, "pixel"]) -> Float[np.ndarray, "pixel"]:
     return C_KMS * np.log(10.0) * SDSS_DLOGLAM * np.asarray(wdisp, np.float64)
 
 
+def usable(sigma: Float[np.ndarray, "pixel"]) -> Float[np.ndarray, "pixel"] | None:
+    """`sigma` (km/s) of a survey's own file, or None where no pixel has a usable one: the file did not measure it."""
+    return sigma if _in_range(sigma).any() else None
+
+
+def _in_range(sigma: Float[np.ndarray, "pixel"]) -> Bool[np.ndarray, "pixel"]:
+    low, high = LSF_RANGE_KMS
+    return (sigma >= low) & (sigma <= high)
+
+
 def declared(given: dict, matrix: object, wave_aa: Float[np.ndarray, "pixel"], survey: str):
     """The resolution that a caller or a file declares, checked: (sigma in km/s, matrix, flag), one of the two None.
 
-    Entries that are not usable take the nearest usable one. Where nothing usable was given, the survey's typical
-    resolution is assumed and flagged.
+    Entries that are not usable take the nearest usable one; where none is, what was declared is refused. Where nothing
+    was declared, the survey's typical resolution is assumed and flagged.
 
     Parameters
     ----------
@@ -76,7 +86,8 @@ def declared(given: dict, matrix: object, wave_aa: Float[np.ndarray, "pixel"], s
     Raises
     ------
     InputError
-        If more than one is given, if shapes do not match, or if none is usable and the survey has no typical one.
+        If more than one is given, if it is not numbers, if shapes do not match, if no entry is usable (zero, negative,
+        NaN, beyond `LSF_RANGE_KMS`), or if none is given and the survey has no typical one.
     UnitsError
         If a quantity has the wrong unit.
     """
@@ -85,45 +96,75 @@ def declared(given: dict, matrix: object, wave_aa: Float[np.ndarray, "pixel"], s
         came = f"a resolution given as {', '.join([*named, *(['resolution_matrix'] if matrix is not None else [])])}"
         raise InputError(came, expected="one of them", mend="Give only the most exact one.")
     if matrix is not None:
-        filled = _filled_matrix(np.asarray(matrix), wave_aa.size)
-        if filled is not None:
-            return None, filled, Flag(0)
+        return None, _filled_matrix(_numbers("resolution_matrix", matrix), wave_aa.size), Flag(0)
     for name, value in named.items():
-        sigma = _filled_sigma(_sigma_kms(name, value, wave_aa))
-        if sigma is not None:
-            return sigma, None, Flag(0)
+        return _filled_sigma(name, value, wave_aa), None, Flag(0)
     return _typical(survey, wave_aa), None, Flag.RESOLUTION_ASSUMED
 
 
 def _sigma_kms(name: str, value: object, wave_aa: Float[np.ndarray, "pixel"]) -> Float[np.ndarray, "pixel"]:
-    array = units.plain(value)
+    array = _numbers(name, value)
     if array.ndim > 1 or array.size not in (1, wave_aa.size):
         came = f"{name} of shape {array.shape} for {wave_aa.size} pixels"
         raise InputError(came, expected="one value, or one a pixel", mend="Check that both are of the same spectrum.")
-    if units.has_unit(value) and name == "lsf_kms":
-        array = units.velocity_kms(units.quantity(value))
-    if units.has_unit(value) and name == "fwhm_aa":
-        array = units.wavelength_aa(units.quantity(value))
+    if units.has_unit(value):
+        array = _converted(name, units.quantity(value))
     array = np.broadcast_to(array, wave_aa.shape)
     if name == "resolving_power":
         return from_resolving_power(array)
     return from_fwhm_aa(array, wave_aa) if name == "fwhm_aa" else array
 
 
-def _filled_sigma(sigma: Float[np.ndarray, "pixel"]) -> Float32[np.ndarray, "pixel"] | None:
-    """Values that are not finite or out of range replaced by the nearest good one; None if there is none."""
-    low, high = LSF_RANGE_KMS
-    good = (sigma >= low) & (sigma <= high)
-    return nearest_good(sigma, good).astype(np.float32) if good.any() else None
+def _numbers(name: str, value: object) -> np.ndarray:
+    try:
+        return units.plain(value)
+    except (TypeError, ValueError) as error:
+        mend = "Give a number, or one a pixel."
+        raise InputError(f"{name} {str(value)[:40]!r}", expected="numbers", mend=mend) from error
 
 
-def _filled_matrix(matrix: np.ndarray, n_pixel: int) -> Float32[np.ndarray, "diagonal pixel"] | None:
+def _converted(name: str, value: u.Quantity) -> np.ndarray:
+    if name == "lsf_kms":
+        return units.velocity_kms(value)
+    unit = {"fwhm_aa": u.AA, "resolving_power": u.one}[name]  # a width has no equivalence with a frequency
+    try:
+        return np.asarray(value.to_value(unit))
+    except u.UnitConversionError as error:
+        expected = {"fwhm_aa": "a unit of length", "resolving_power": "a number without a unit"}[name]
+        mend = "Give lsf_kms for a velocity, fwhm_aa for a length, resolving_power for a ratio."
+        raise UnitsError(f"{name} in {value.unit}", expected=expected, mend=mend) from error
+
+
+def _filled_sigma(name: str, value: object, wave_aa: Float[np.ndarray, "pixel"]) -> Float32[np.ndarray, "pixel"]:
+    """Sigma (km/s) of what was given, unusable entries replaced by the nearest usable one."""
+    sigma = _sigma_kms(name, value, wave_aa)
+    good = _in_range(sigma)
+    if not good.any():
+        low, high = LSF_RANGE_KMS
+        power = from_resolving_power(np.array([high, low]))  # R and sigma take each other's place
+        expected = f"a resolution with sigma from {low:g} to {high:g} km/s, which is R from {power[0]:.2g} to {power[1]:.2g}"
+        mend = "Correct it; a survey's typical resolution is assumed only where none is given."
+        raise InputError(f"{name} {_shown(value)}", expected=expected, mend=mend)
+    return nearest_good(sigma, good).astype(np.float32)
+
+
+def _shown(value: object) -> str:
+    """A value in an error: the number, or the first and the last of several, with the unit."""
+    array = units.plain(value).reshape(-1)
+    numbers = f"{array[0]:g}" if array.size == 1 else f"{array[0]:g} ... {array[-1]:g} ({array.size} values)"
+    return f"{numbers} {value.unit}".rstrip() if units.has_unit(value) else numbers
+
+
+def _filled_matrix(matrix: np.ndarray, n_pixel: int) -> Float32[np.ndarray, "diagonal pixel"]:
     if matrix.ndim != 2 or matrix.shape[1] != n_pixel or matrix.shape[0] % 2 == 0:
         mend = "Give DESI's diagonals, the highest offset first."
         came = f"resolution_matrix of shape {matrix.shape} for {n_pixel} pixels"
         raise InputError(came, expected="(an odd number of diagonals, one column a pixel)", mend=mend)
     good = np.isfinite(matrix).all(0) & (matrix.sum(0) > 0)
-    return nearest_good(matrix, good).astype(np.float32) if good.any() else None
+    if not good.any():
+        mend = "Correct it, or leave it out for the survey's typical resolution."
+        raise InputError("resolution_matrix without a usable column", expected="finite columns of positive sum", mend=mend)
+    return nearest_good(matrix, good).astype(np.float32)
 
 
 def _typical(survey: str, wave_aa: Float[np.ndarray, "pixel"]) -> Float32[np.ndarray, "pixel"]:

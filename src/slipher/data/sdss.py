@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from slipher.data import checks
 from slipher.data import files as disk
 from slipher.data.observation import Spectrum
-from slipher.data.resolution import from_wdisp
+from slipher.data.resolution import from_wdisp, usable
 from slipher.errors import Flag, UnreadableFile
 
 BRIGHTSKY = 1 << 23  # SPPIXMASK: sky level > flux + 10 x error
@@ -90,7 +90,7 @@ def read_spec(hdus: fits.HDUList, file: disk.File) -> Spectrum:
         labels,
         file,
         ivar=np.where(_sky_residual(wave_aa, coadd.get("and_mask")), 0, coadd["ivar"]),
-        lsf_kms=from_wdisp(coadd["wdisp"]) if "wdisp" in coadd else None,
+        lsf_kms=usable(from_wdisp(coadd["wdisp"])) if "wdisp" in coadd else None,
         header=header,
     )
 
@@ -129,7 +129,7 @@ def read_spspec(hdus: fits.HDUList, file: disk.File) -> Spectrum:
 def _spectrum(wave_aa, flux, labels: dict, file: disk.File, *, header, **given) -> Spectrum:
     ebv = plate_ebv(header)
     labels |= {} if ebv is None else {"EBV_ORIGIN": "plate median (REDDEN)"}
-    redshift, flags = _redshift(labels)
+    redshift, reason = checks.pipeline_redshift(labels.get("Z"), "the pipeline's Z")
     return checks.spectrum(
         wave_aa,
         flux,
@@ -138,27 +138,22 @@ def _spectrum(wave_aa, flux, labels: dict, file: disk.File, *, header, **given) 
         id=f"{labels['PLATE']:04d}-{labels['MJD']:05d}-{labels['FIBERID']:04d}",
         survey="boss" if labels["MJD"] >= FIRST_BOSS_MJD else "sdss",
         ebv=ebv,
-        flags=flags,
-        labels=labels,
+        flags=_flags(labels) | (Flag.PIPELINE_WARNING if reason else Flag(0)),
+        labels=labels | reason,
         source=file.path,
         checksum=file.checksum,
         **given,
     )
 
 
-def _redshift(labels: dict) -> tuple[float | None, Flag]:
-    """The pipeline's redshift (None where it is not usable), and what the pipeline says of it."""
+def _flags(labels: dict) -> Flag:
+    """What the pipeline says of its redshift."""
     flags = Flag.PIPELINE_WARNING if labels.get("ZWARNING", 0) else Flag(0)
-    flags |= Flag.NOT_A_GALAXY if labels.get("CLASS", "GALAXY") != "GALAXY" else Flag(0)
-    low, high = checks.REDSHIFT_RANGE
-    redshift = labels.get("Z", np.nan)
-    if low <= redshift <= high:
-        return float(redshift), flags
-    return None, flags | Flag.PIPELINE_WARNING
+    return flags | (Flag.NOT_A_GALAXY if labels.get("CLASS", "GALAXY") != "GALAXY" else Flag(0))
 
 
 def plate_ebv(header: fits.Header) -> float | None:
-    """E(B-V) from the plate's REDDEN vector of extinctions in ugriz (mag); None where absent, zero or no number."""
+    """E(B-V) from the plate's REDDEN vector of extinctions in ugriz (mag); None where absent, zero, absurd or no number."""
     if "REDDEN" in header:
         text = str(header["REDDEN"]).split()
     else:
@@ -169,8 +164,8 @@ def plate_ebv(header: fits.Header) -> float | None:
         ebv = np.array(text, dtype=np.float64) / REDDEN_PER_EBV
     except (TypeError, ValueError):
         return None
-    usable = np.all(np.isfinite(ebv)) and np.all(ebv > 0)
-    return float(np.mean(ebv)) if usable else None
+    measured = np.all(ebv > 0) and np.mean(ebv) <= checks.EBV_RANGE[1]
+    return float(np.mean(ebv)) if measured else None
 
 
 def _wavelengths(loglam: Float[np.ndarray, "pixel"]) -> Float[np.ndarray, "pixel"]:
@@ -225,4 +220,4 @@ def _spspec_dispersion(hdus: fits.HDUList, n_pixel: int) -> Float[np.ndarray, "p
     if len(hdus) < 7 or not isinstance(hdus[6], fits.BinTableHDU):
         return None
     columns = {name: values.reshape(-1) for name, values in disk.columns(hdus[6]).items() if "disp" in name}
-    return next((from_wdisp(values) for values in columns.values() if values.size == n_pixel), None)
+    return next((usable(from_wdisp(values)) for values in columns.values() if values.size == n_pixel), None)

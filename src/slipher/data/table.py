@@ -2,7 +2,9 @@
 
 The form is loose where files differ (aliases of column names) and strict where a mistake would be silent: wavelengths
 and fluxes without a unit are refused unless the unit is declared by keyword. Metadata (redshift, id, survey, E(B-V),
-resolution, air or vacuum) is read by name from the table's header, any case. Keywords win over the file.
+resolution, air or vacuum) is read by name from the table's header, any case; flags and labels only from files that
+slipher wrote. Keywords win over the file, and what they answer is not looked at in it. Missing entries of columns become
+NaN, and such pixels carry no information.
 
 `slipher.data.native` writes this form with every column and entry that a `Spectrum` has, and reads nothing of its own.
 """
@@ -17,7 +19,7 @@ import astropy.units as u
 import numpy as np
 from astropy.io import ascii as text_tables
 from astropy.io import fits
-from astropy.table import Table
+from astropy.table import Column, Table
 
 from slipher import units
 from slipher.data import checks
@@ -62,6 +64,8 @@ META = {
     "flags": ("flags",),
     "labels": ("labels",),
 }
+# All entries that slipher writes, and no other software together: then flags and labels are slipher's.
+OWN_META = {"id", "survey", "redshift", "ebv", "wave_medium", "flags", "labels"}
 OBJECT_HDU = "OBJECT"  # one row of metadata beside a FITS table
 DECLARE = "Give it in the file, or by keyword: wave_unit='nm', flux_unit='1e-17 erg / (s cm2 Angstrom)'."
 
@@ -97,7 +101,17 @@ def read_fits(hdus: fits.HDUList, file: disk.File, **declared) -> Spectrum:
         described = disk.table(hdus, OBJECT_HDU, file.path)
         meta |= {name: disk.scalar(values[:1]) for name, values in described.items() if len(values)}
     unit_texts = {column.name.lower(): column.unit for column in hdu.columns}
-    return from_columns(Columns(disk.columns(hdu), unit_texts, _lowered(meta)), file, **declared)
+    return from_columns(Columns(_fits_arrays(hdu), unit_texts, _lowered(meta)), file, **declared)
+
+
+def _fits_arrays(hdu: fits.BinTableHDU) -> dict[str, np.ndarray]:
+    """The columns by lower-case name, with NaN where an integer is the one that TNULL declares to be missing."""
+    arrays, stored = disk.columns(hdu), hdu.data.view(np.ndarray)
+    for column in hdu.columns:
+        values, raw = arrays[column.name.lower()], stored[column.name]
+        if column.null is not None and raw.dtype.kind in "iu" and values.dtype.kind in "iuf":
+            arrays[column.name.lower()] = np.where((raw == column.null).reshape(values.shape), np.nan, values)
+    return arrays
 
 
 def read_text(file: disk.File, **declared) -> Spectrum:
@@ -109,13 +123,17 @@ def read_text(file: disk.File, **declared) -> Spectrum:
         If it is not text, or not a table.
     """
     table = _text_table(file)
-    unit_texts = {name.lower(): None if table[name].unit is None else str(table[name].unit) for name in table.colnames}
-    arrays = {name.lower(): np.ma.filled(np.ma.asarray(table[name]), _blank(table[name])) for name in table.colnames}
+    columns = {name.lower(): table[name] for name in table.colnames if isinstance(table[name], Column | u.Quantity)}
+    unit_texts = {name: None if column.unit is None else str(column.unit) for name, column in columns.items()}
+    arrays = {name: _text_array(column) for name, column in columns.items()}
     return from_columns(Columns(arrays, unit_texts, _lowered(table.meta)), file, **declared)
 
 
-def _blank(column) -> float | int:
-    return np.nan if column.dtype.kind == "f" else 0
+def _text_array(column: Column | u.Quantity) -> np.ndarray:
+    """A column as an array: a missing number is NaN, a missing word blank."""
+    if column.dtype.kind in "biuf":
+        return units.plain(column)
+    return np.asarray(np.ma.filled(column, "") if column.dtype.kind in "US" else column)
 
 
 def _text_table(file: disk.File) -> Table:
@@ -160,7 +178,8 @@ def from_columns(
     file
         Where they came from; its name is the id if the metadata has none.
     wave_unit, flux_unit
-        Units, where the columns have none (or wrong ones). Errors take the flux's unit, ivar its inverse square.
+        Units, where the columns have none (or wrong ones). An error column without a unit of its own, or with the one
+        that `flux_unit` replaces, takes the flux's unit, ivar its inverse square.
     declared
         Any keyword of `slipher.data.checks.spectrum`; it wins over the metadata.
 
@@ -179,23 +198,18 @@ def from_columns(
     wave, medium = _wave(columns, found, wave_unit, file.path)
     flux_unit_used = _unit(columns, found["flux"], flux_unit, file.path)
     declared = {name: value for name, value in declared.items() if value is not None}
-    given = {"id": file.stem, "wave_medium": medium} | _metadata(columns.meta)
-    given |= _errors(columns, found, flux_unit_used, flux_unit) | _segments(columns, found) | declared
+    resolved = bool(set(RESOLUTIONS) & set(declared))
+    resolution = {} if resolved else _resolution(columns, found)
+    answered = {*declared, *(RESOLUTIONS if resolved or resolution else ())}
+    given = {"id": file.stem, "wave_medium": medium} | _metadata(columns.meta, answered)
+    given |= _errors(columns, found, flux_unit_used, flux_unit) | _segments(columns, found) | resolution | declared
     flux = u.Quantity(_numbers(columns, found["flux"]), flux_unit_used)
-    given = _one_resolution(given, declared, _resolution(columns, found))
-    if set(RESOLUTIONS) & set(declared):  # what an earlier reader assumed no longer counts
+    if resolved:  # what an earlier reader assumed no longer counts
         given["flags"] = given.get("flags", NO_FLAG) & ~Flag.RESOLUTION_ASSUMED
     return checks.spectrum(wave, flux, source=file.path, checksum=file.checksum, **given)
 
 
-RESOLUTIONS = ("resolution_matrix", "lsf_kms", "resolving_power", "fwhm_aa")
-
-
-def _one_resolution(given: dict, declared: dict, column: dict) -> dict:
-    """The keywords with one resolution: the declared one, else a column's, else the metadata's."""
-    meta = {name: given[name] for name in RESOLUTIONS if name in given}
-    chosen = {name: declared[name] for name in RESOLUTIONS if name in declared} or column or meta
-    return {name: value for name, value in given.items() if name not in RESOLUTIONS} | chosen
+RESOLUTIONS = ("resolution_matrix", "lsf_kms", "resolving_power", "fwhm_aa")  # declared, else a column, else metadata
 
 
 def _named(columns: Columns, path: str) -> dict[str, str]:
@@ -239,36 +253,63 @@ def _wave(columns: Columns, found: dict[str, str], declared: str | None, path: s
 
 
 def _errors(columns: Columns, found: dict[str, str], flux_unit: u.UnitBase, declared: str | None) -> dict:
-    """ivar or uncertainty, ivar first; without a unit of their own they are in the flux's."""
+    """ivar or uncertainty, ivar first."""
     given = {"mask": columns.arrays[found["mask"]]} if "mask" in found else {}
     for name, power in (("ivar", -2), ("uncertainty", 1)):
         if name in found:
-            text = None if declared else columns.unit_texts.get(found[name])
-            unit = units.parse(text, what=f"the column {found[name]}") if text else flux_unit**power
+            unit = _error_unit(columns, found[name], found["flux"], power, declared) or flux_unit**power
             return given | {name: u.Quantity(_numbers(columns, found[name]), unit)}
     return given
+
+
+def _error_unit(columns: Columns, name: str, flux: str, power: int, declared: str | None) -> u.UnitBase | None:
+    """The error column's own unit; None without a readable one, or if it is the one that a declared flux unit replaces."""
+    text, replaced = columns.unit_texts.get(name), columns.unit_texts.get(flux)
+    if not text:
+        return None
+    if not (declared and replaced):
+        return units.parse(text, what=f"the column {name}")
+    own, other = _readable(text), _readable(replaced)
+    return None if other is not None and own == other**power else own
+
+
+def _readable(text: str) -> u.UnitBase | None:
+    try:
+        return units.parse(text, what="a column")
+    except UnitsError:
+        return None
 
 
 def _resolution(columns: Columns, found: dict[str, str]) -> dict:
     """The resolution's column, if there is one (a matrix is stored with one row a pixel)."""
     if "resolution_matrix" in found:
         return {"resolution_matrix": columns.arrays[found["resolution_matrix"]].T}
-    return next(({name: columns.arrays[found[name]]} for name in RESOLUTIONS if name in found), {})
+    name = next((name for name in RESOLUTIONS if name in found), None)
+    if name is None:
+        return {}
+    values, text = _numbers(columns, found[name]), columns.unit_texts.get(found[name])
+    return {name: u.Quantity(values, units.parse(text, what=f"the column {found[name]}")) if text else values}
 
 
 def _segments(columns: Columns, found: dict[str, str]) -> dict:
-    """Segments from a column that numbers them, in the order of the rows."""
+    """Segments from a column that numbers or names them: a new one wherever its value changes."""
     if "segment" not in found:
         return {}
-    numbers = columns.arrays[found["segment"]]
-    edges = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
+    values = columns.arrays[found["segment"]].astype(str)
+    edges = [0, *(np.flatnonzero(values[1:] != values[:-1]) + 1).tolist(), len(values)]
+    if len(edges) - 1 > np.unique(values).size:
+        came = f"the column {found['segment']}, whose values come back after others ({len(edges) - 1} changes)"
+        raise InputError(came, expected="the rows of each arm together", mend="Sort the rows by this column, or remove it.")
     return {"segments": tuple(pairwise(edges))}
 
 
-def _metadata(meta: dict[str, object]) -> dict:
+def _metadata(meta: dict[str, object], answered: set[str]) -> dict:
     """Keywords of `checks.spectrum` that the table's metadata answers; NaN and blanks are no answers."""
     given = {}
+    foreign = set() if set(meta) >= OWN_META else {"flags", "labels"}
     for name, aliases in META.items():
+        if name in answered | foreign:
+            continue
         alias = next((alias for alias in aliases if alias in meta and not _is_blank(meta[alias])), None)
         if alias is not None:
             given[name] = _read_entry(name, meta[alias])

@@ -102,8 +102,10 @@ def _checked_redshift(spectrum: Spectrum) -> float:
             mend="Check the unit of the wavelengths.",
         )
     if z is None:
-        mend = "Give it: --redshift Z; a DESI coadd wants its redrock file beside it."
-        raise InputError(f"{spectrum.id} has no redshift", expected="a redshift in the file or given", mend=mend)
+        why = spectrum.labels.get("NO_REDSHIFT")
+        mend = "Put its redrock file beside the coadd." if spectrum.survey == "desi" else "Give it: --redshift Z."
+        what = f"{spectrum.id} has no redshift" + (f" ({why})" if why else "")
+        raise InputError(what, expected="a redshift in the file or given", mend=mend)
     low, high = -0.005, reach / BLUEST_END_AA - 1.0
     if not low <= z <= high:
         raise InputError(

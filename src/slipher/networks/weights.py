@@ -93,8 +93,10 @@ def read_card(folder: Path) -> dict:
             f"{folder} holds no model", expected="card.json and weights.safetensors", mend="Reinstall slipher or train again."
         )
     try:
-        card = dict(json.loads(card_path.read_text()))
-    except (ValueError, TypeError) as error:
+        card = json.loads(card_path.read_text())
+        if not isinstance(card, dict):
+            raise ValueError(f"a {type(card).__name__}")
+    except ValueError as error:
         raise ModelFileError(
             f"{card_path} cannot be read ({error})", expected="a JSON object", mend="Reinstall slipher or train again."
         ) from error

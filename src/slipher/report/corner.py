@@ -92,7 +92,11 @@ def _regions(
     y_limits: tuple[float, float],
     color: str,
 ) -> None:
+    axes.set_xlim(*x_limits)
+    axes.set_ylim(*y_limits)
     both = np.isfinite(x) & np.isfinite(y)
+    if not both.any():
+        return
     counts, x_edges, y_edges = np.histogram2d(x[both], y[both], bins=N_GRID, range=(x_limits, y_limits))
     density = gaussian_filter(counts.T, _bandwidth(int(both.sum())), mode="constant")
     outer, inner = density_levels(density, MASSES)
@@ -101,8 +105,6 @@ def _regions(
         axes.contourf(*centres, density, levels=[outer, inner], colors=[color], alpha=0.30)
         axes.contourf(*centres, density, levels=[inner, 1.01 * density.max()], colors=[color], alpha=0.75)
     axes.plot(np.median(x[both]), np.median(y[both]), "+", color="white", ms=6, mew=1.3)
-    axes.set_xlim(*x_limits)
-    axes.set_ylim(*y_limits)
 
 
 def _bandwidth(n_draws: int) -> float:

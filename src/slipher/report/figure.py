@@ -83,9 +83,13 @@ def unit_text(unit: str) -> str:
 
 
 def plot_history(axes: Axes, posterior: Posterior) -> None:
-    """Star-formation rate against lookback time, both logarithmic: median and bands as steps."""
+    """Star-formation rate against lookback time, both logarithmic: median and bands as steps; bins without a rate are gaps."""
     edges = drawn_edges(posterior.history_edges_gyr)
-    bands = np.quantile(posterior.history_sfr, (0.025, 0.16, 0.5, 0.84, 0.975), axis=0)
+    bands = rate_bands(posterior.history_sfr)
+    if not (np.isfinite(bands).any() and np.isfinite(edges).all()):
+        axes.axis("off")
+        axes.text(0.5, 0.5, "no star-formation history", transform=axes.transAxes, fontsize=11, color="0.35", ha="center")
+        return
     floor, top = rate_limits(bands)
     low95, low68, median, high68, high95 = np.maximum(bands, floor)
     axes.stairs(high95, edges, baseline=low95, fill=True, color=BLUE, alpha=0.18, lw=0, label="95 %")
@@ -107,10 +111,19 @@ def drawn_edges(edges_gyr: Float[np.ndarray, "edge"]) -> Float[np.ndarray, "edge
     return edges
 
 
+def rate_bands(sfr: Float[np.ndarray, "draw bin"]) -> Float[np.ndarray, "5 bin"]:
+    """Median and 68 and 95 % limits of the rates that are finite; NaN in a bin where none is."""
+    finite = np.where(np.isfinite(sfr), sfr, np.nan)
+    known = np.isfinite(sfr).any(axis=0)
+    bands = np.full((5, known.size), np.nan)
+    bands[:, known] = np.nanquantile(finite[:, known], (0.025, 0.16, 0.5, 0.84, 0.975), axis=0)
+    return bands
+
+
 def rate_limits(bands: Float[np.ndarray, "5 bin"]) -> tuple[float, float]:
     """Limits of a logarithmic axis that holds the 68 % band, but no more than five decades of it."""
-    top = 2.0 * max(float(bands[4].max()), 1e-12)
-    lowest = float(bands[1].min())
+    top = 2.0 * max(float(np.nanmax(bands[4])), 1e-12)
+    lowest = float(np.nanmin(bands[1]))
     return max(0.3 * lowest, 1e-5 * top), top
 
 

@@ -49,7 +49,8 @@ def plot_spectrum(axes: Axes, prediction: Prediction, redshift: float) -> None:
     axes.set_ylabel(r"$f_\lambda$  [$10^{-17}$ erg s$^{-1}$ cm$^{-2}$ Å$^{-1}$]", fontsize=11)
     axes.tick_params(labelbottom=False, direction="in", labelsize=10, right=True, which="both")
     mark_lines(axes, redshift, labels=True)
-    _rest_axis(axes, redshift)
+    if np.isfinite(redshift):
+        _rest_axis(axes, redshift)
 
 
 def plot_residuals(axes: Axes, prediction: Prediction, redshift: float) -> None:

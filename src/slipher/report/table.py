@@ -18,6 +18,7 @@ MAIN = (
     *("a_v", "tau_bc", "dust_slope", "sigma_star", "sigma_gas", "dn4000"),
     *("flux_halpha", "ew_halpha", "flux_hbeta", "flux_oiii5007", "flux_nii6583"),
 )
+MOVED_REDSHIFT = 1e-6
 DIAGNOSTICS = {"ess": "effective draws {:.0f}", "khat": "Pareto k {:.2f}"}
 DIAGNOSTICS |= {"chi2_per_pixel": "chi2/pixel {:.2f}", "novelty": "novelty {:.2f}"}
 
@@ -39,9 +40,16 @@ def posterior_table(posterior: Posterior, *, quantities: tuple[str, ...] = MAIN)
 
 def heading(posterior: Posterior) -> Text:
     """Which galaxy, which model, amortised or refined."""
-    parts = (posterior.id, f"z = {posterior.redshift:.5f}", posterior.survey, f"model {posterior.model}")
+    parts = (posterior.id, redshift_text(posterior), posterior.survey, f"model {posterior.model}")
     style = "green" if posterior.status == "refined" else "yellow"
     return Text("   ".join(parts), style="bold").append(f"   {posterior.status}", style=style)
+
+
+def redshift_text(posterior: Posterior) -> str:
+    """The redshift, and the one that was given where the fit moved it."""
+    text, given = f"z = {posterior.redshift:.5f}", posterior.provenance.get("redshift_given")
+    moved = given is not None and abs(given - posterior.redshift) > MOVED_REDSHIFT
+    return f"{text} (given {given:.5f})" if moved else text
 
 
 def judgement(posterior: Posterior) -> Text:
