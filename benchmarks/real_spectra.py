@@ -33,12 +33,25 @@ def said(posterior: slipher.Posterior, name: str, digits: int) -> str:
     return f"{middle:.{digits}f} ± {(high - low) / 2:.{digits}f}"
 
 
+def misfit(posterior: slipher.Posterior) -> str:
+    """The 60 A (rest frame) where the residuals, in units of their errors, are worst: chi^2 a pixel and mean there, and where."""
+    residual = posterior.prediction.residuals()
+    bins = (posterior.prediction.wave_aa / (1.0 + posterior.redshift) / 60.0).astype(int)
+    worst, found = 0.0, ""
+    for b in np.unique(bins[np.isfinite(residual)]):
+        here = residual[(bins == b) & np.isfinite(residual)]
+        if len(here) >= 15 and np.mean(here**2) > worst:
+            worst = np.mean(here**2)
+            found = f"{60 * b}-{60 * b + 60} A: {worst:.1f}, mean {here.mean():+.1f}"
+    return found
+
+
 def row_of(spectrum: slipher.Spectrum, survey_says: dict, out: Path | None) -> tuple[list[object], slipher.Posterior | None]:
     """One galaxy of the table."""
     try:
         posterior = slipher.fit(spectrum)
     except slipher.errors.SlipherError as error:
-        return [spectrum.id, f"{spectrum.redshift:.3f}", f"refused: {error}", *[""] * 12], None
+        return [spectrum.id, f"{spectrum.redshift:.3f}", f"refused: {error}", *[""] * 13], None
     if out is not None:
         write_answer(posterior, out, posterior.id)
     d = posterior.diagnostics
@@ -53,7 +66,7 @@ def row_of(spectrum: slipher.Spectrum, survey_says: dict, out: Path | None) -> t
         posterior.id, f"{posterior.redshift:.3f}", posterior.status, f"{posterior.seconds:.1f}", f"{d.median_sn:.0f}", f"{d.ess:.0f}",
         f"{d.khat:.2f}", f"{d.chi2_per_pixel:.2f}", beside("sigma_star"), beside("flux_halpha"), beside("flux_oiii5007"),
         said(posterior, "log_mstar", 2), said(posterior, "log_ssfr_100myr", 2), said(posterior, "age_lw_gyr", 1),
-        ", ".join(posterior.flags.names()),
+        misfit(posterior), ", ".join(posterior.flags.names()),
     ], posterior  # fmt: skip
 
 
@@ -76,7 +89,7 @@ def main() -> None:
             fitted += posterior is not None
             refined += posterior is not None and posterior.status == "refined"
     columns = ["id", "z", "status", "s", "S/N", "ESS", "k", "chi2/pixel", "sigma_star km/s (VDISP)", "F(Halpha) (SPZLINE)"]
-    columns += ["F([O III]) (SPZLINE)", "log M*", "log sSFR", "light-weighted age, Gyr", "flags"]
+    columns += ["F([O III]) (SPZLINE)", "log M*", "log sSFR", "light-weighted age, Gyr", "worst 60 A: chi2/pixel", "flags"]
     text = [
         "## Real spectra",
         f"`python benchmarks/real_spectra.py`, SDSS, BOSS and DESI spectra. {machine('slipher', 'jax')}",

@@ -42,7 +42,7 @@ def parse(text: str, *, what: str) -> u.UnitBase:
     Raises
     ------
     UnitsError
-        If astropy cannot read it as a unit.
+        If astropy cannot read it as a unit, or it is logarithmic (magnitudes).
     """
     spelled = text.strip()
     for pattern, replacement in _SPELLINGS:
@@ -50,11 +50,14 @@ def parse(text: str, *, what: str) -> u.UnitBase:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", u.UnitsWarning)  # several slashes in one unit are common and clear
-            return u.Unit(spelled)
+            unit = u.Unit(spelled)
+        if not isinstance(unit, u.UnitBase):
+            raise TypeError("a logarithmic unit")
+        return unit
     except (ValueError, TypeError) as error:
         raise UnitsError(
             f"{what} has the unit {text!r}",
-            expected="a unit that astropy can read",
+            expected="a linear unit that astropy can read",
             mend="Correct it in the file, or declare it by keyword.",
         ) from error
 

@@ -5,7 +5,7 @@ takes the nearest age where slipher integrates; it has air wavelengths and puts 
 are seen at a common dispersion of 200 km/s. Residual differences, and where they come from:
 
 - stars, any dust: 0.3 % in the median, below 0.7 % everywhere: the integration over age;
-- lines of continuous star formation: 2-3 %: slipher takes Cloudy's answer in the middle of an age cell;
+- lines of continuous star formation: 2-3 %: the interpolation of Cloudy's grid in age;
 - profiles of lines: bagpipes moves a line to the nearest pixel, by up to 19 km/s, which is 10 % of its flank.
 """
 

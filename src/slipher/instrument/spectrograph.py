@@ -64,7 +64,8 @@ def view(
     Parameters
     ----------
     lsf_kms
-        Gaussian sigma of the line-spread function, km/s: a number or one for each pixel.
+        Gaussian sigma of the line-spread function, km/s: a number or one for each pixel. Emission lines are averaged over the pixel
+        besides; stars are not (at SDSS that would be 20 km/s, in quadrature).
     resolution_matrix
         Bands [offset, pixel]: row o multiplies the pixel at i + o - n (`resolution_bands` makes them of DESI's). It is applied to
         emission lines as it is; stars, whose library is as broad as the instrument, take its Gaussian equivalent from `lsf_kms`,

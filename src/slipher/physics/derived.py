@@ -122,7 +122,7 @@ def beside_lines(wave_aa: Float[Array, "pixel"], flux: Float[Array, "pixel"]) ->
     for line in REPORTED_LINES.values():
         (a, b), (c, d) = line.bands_aa
         blue, red = mean(a, b), mean(c, d)
-        share = (0.5 * (b + c) - 0.5 * (a + b)) / (0.5 * (c + d) - 0.5 * (a + b))  # the middle of the gap, where the line is
+        share = (0.5 * (b + c) - 0.5 * (a + b)) / (0.5 * (c + d) - 0.5 * (a + b))  # the middle of the gap: lines are within 20 A of it
         levels.append(blue + share * (red - blue))
     return jnp.stack(levels)
 
