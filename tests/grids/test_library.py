@@ -5,7 +5,7 @@ import pytest
 
 from slipher.grids import stars
 from slipher.grids.library import broaden, library_sigma, load_library, sigma_nodes
-from slipher.units import C_KMS
+from slipher.units import C_KMS, FWHM_PER_SIGMA
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_nodes_are_the_first_one_broadened(library):
 
 
 def test_own_resolution_is_miles_in_the_optical():
-    np.testing.assert_allclose(library_sigma(np.array([5000.0])), 2.54 / 2.3548 / 5000.0 * C_KMS, rtol=1e-6)
+    np.testing.assert_allclose(library_sigma(np.array([5000.0])), 2.54 / FWHM_PER_SIGMA / 5000.0 * C_KMS, rtol=1e-6)
     assert np.all(library_sigma(np.linspace(2400.0, 10400.0, 500)) > 20.0)
 
 

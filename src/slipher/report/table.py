@@ -18,7 +18,7 @@ MAIN = (
     *("a_v", "tau_bc", "dust_slope", "sigma_star", "sigma_gas", "dn4000"),
     *("flux_halpha", "ew_halpha", "flux_hbeta", "flux_oiii5007", "flux_nii6583"),
 )
-MOVED_REDSHIFT = 1e-6
+MOVED_REDSHIFT = 1e-4  # 30 km/s; smaller steps are what any fit does
 DIAGNOSTICS = {"ess": "effective draws {:.0f}", "khat": "Pareto k {:.2f}"}
 DIAGNOSTICS |= {"chi2_per_pixel": "chi2/pixel {:.2f}", "novelty": "novelty {:.2f}"}
 
