@@ -64,6 +64,7 @@ class Flag(IntFlag):
     DUPLICATE_ID = 1 << 17  # another object of the same run has the same id
     ABSURD_PIXELS = 1 << 18  # a million times brighter than the rest: those pixels carry no information
     MASS_OUTSIDE_PRIOR = 1 << 19  # the mass that the flux asks for lies outside the prior: look at the flux unit
+    AIR_SUSPECTED = 1 << 20  # lines are 83 km/s to the blue of the redshift given: air wavelengths taken for vacuum?
 
     def names(self) -> list[str]:
         """The names of the bits that are set, lowest first."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import slipher
+from slipher.data.vacuum import vacuum_to_air
 from slipher.errors import Flag, InputError
 from slipher.inference import population, refine
 from slipher.models import fitting, mocks, observed, shipped
@@ -133,3 +134,11 @@ def test_a_density_that_vanishes_everywhere_is_an_amortised_answer(galaxy, monke
     found = slipher.fit(galaxy[0], samples=50)
     assert found.diagnostics.method == "amortised"
     assert Flag.NOT_REFINED in found.flags
+
+
+def test_air_wavelengths_taken_for_vacuum_are_suspected(galaxy):
+    """At S/N 10 the shift of 83 km/s is seen beyond doubt; a redshift that is off by another amount is not taken for it."""
+    spectrum = galaxy[0]
+    assert Flag.AIR_SUSPECTED in amortised(spectrum, wave_aa=vacuum_to_air(spectrum.wave_aa)).flags
+    assert Flag.AIR_SUSPECTED not in amortised(spectrum).flags
+    assert Flag.AIR_SUSPECTED not in amortised(spectrum, redshift=1.1 * (1 + 200.0 / 299792.458) - 1).flags

@@ -29,6 +29,7 @@ MIN_PIXELS = 200
 SHARPER = 0.9  # width of the line-spread function over the library's below which an instrument counts as sharper; SDSS' is as sharp
 ADJUSTED_KMS = 300.0
 COARSE_KMS, FINE_KMS = np.arange(-1200.0, 1201.0, 75.0), np.arange(-60.0, 61.0, 15.0)
+AIR_KMS, AIR_REACH_KMS, AIR_NATS = -83.0, 20.0, 10.0  # of air wavelengths taken for vacuum: the shift, and how surely it is seen
 REDSHIFT_SD_KMS = 200.0  # how far a given redshift is expected to be off
 
 
@@ -71,7 +72,7 @@ def observe(spectrum: Spectrum, model: Shipped) -> Observed:
     flux = np.where(inside, flux / scale, 0.0).astype(np.float32)
     ivar = np.where(inside, ivar * scale**2, 0.0).astype(np.float32)
     flux, ivar, wave = _padded(flux, 0.0), _padded(ivar, 0.0), _padded_wave(wave)
-    shift = polish_redshift(flux, ivar, wave, redshift, model)
+    shift, gain = polish_redshift(flux, ivar, wave, redshift, model)
     polished = (1.0 + redshift) * (1.0 + shift / C_KMS) - 1.0
     lsf = _padded(spectrum.lsf_sigma_kms().astype(np.float64), None)
     bands = None if spectrum.resolution_matrix is None else _bands(spectrum, len(wave))
@@ -81,6 +82,8 @@ def observe(spectrum: Spectrum, model: Shipped) -> Observed:
     order = np.argsort(rest[: len(spectrum.wave_aa)])
     log_lsf = np.log(np.interp(LSF_ANCHORS_AA, rest[order], lsf[order]))
     flags = Flag.REDSHIFT_ADJUSTED if abs(shift) > ADJUSTED_KMS else Flag(0)
+    if abs(shift - AIR_KMS) < AIR_REACH_KMS and gain > AIR_NATS:
+        flags |= Flag.AIR_SUSPECTED
     if np.median(lsf[: len(inside)][inside] / library_sigma(rest[: len(inside)][inside])) < SHARPER:
         flags |= Flag.BEYOND_LIBRARY_RESOLUTION
     basis, projected, features = _read(
@@ -168,19 +171,20 @@ def _read(
     return basis, projected, proj.features(projected, projection, redshift, log_lsf)
 
 
-def polish_redshift(flux: np.ndarray, ivar: np.ndarray, wave: np.ndarray, redshift: float, model: Shipped) -> float:
-    """Velocity shift (km/s) of the given redshift that lines and continuum prefer: the projection's evidence on two grids.
+def polish_redshift(flux: np.ndarray, ivar: np.ndarray, wave: np.ndarray, redshift: float, model: Shipped) -> tuple[float, float]:
+    """Velocity shift (km/s) of the given redshift that lines and continuum prefer, and by how many nats they prefer it to none.
 
-    At most about 1,200 km/s: what prefers more than that is another redshift, not a better one.
+    The largest of the projection's evidence on two grids. At most about 1,200 km/s: what prefers more is another redshift, not a
+    better one.
     """
 
-    def best(centre: float, grid: np.ndarray) -> float:
-        def one(shift: float) -> float:
-            rest = wave / ((1.0 + redshift) * (1.0 + shift / C_KMS))
-            stencil = spectrograph.interpolation_stencil(rest)
-            value = _evidence(flux, ivar, jnp.asarray(rest, jnp.float32), *stencil, model.trained.projection)
-            return float(value) - 0.5 * (shift / REDSHIFT_SD_KMS) ** 2
+    def one(shift: float) -> float:
+        rest = wave / ((1.0 + redshift) * (1.0 + shift / C_KMS))
+        stencil = spectrograph.interpolation_stencil(rest)
+        value = _evidence(flux, ivar, jnp.asarray(rest, jnp.float32), *stencil, model.trained.projection)
+        return float(value) - 0.5 * (shift / REDSHIFT_SD_KMS) ** 2
 
+    def best(centre: float, grid: np.ndarray) -> float:
         shifts = centre + grid
         values = np.array([one(s) for s in shifts])
         i = int(np.argmax(values))
@@ -190,4 +194,5 @@ def polish_redshift(flux: np.ndarray, ivar: np.ndarray, wave: np.ndarray, redshi
         bend = a - 2 * b + c  # not positive, for b is the largest
         return float(shifts[i] + (0.5 * (a - c) / bend * (shifts[1] - shifts[0]) if bend < 0 else 0.0))
 
-    return best(best(0.0, COARSE_KMS), FINE_KMS)
+    found = best(best(0.0, COARSE_KMS), FINE_KMS)
+    return found, one(found) - one(0.0)
