@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..units import C_KMS, FWHM_PER_SIGMA
-from . import stars
+from . import broad, stars
 from .store import load_table
 
 SIGMA_MAX_KMS = 500.0
@@ -92,27 +92,71 @@ def broaden(spectra: np.ndarray, sigma_pixels: float) -> np.ndarray:
     return np.fft.irfft(np.fft.rfft(wide) * np.exp(-0.5 * (k * sigma_pixels) ** 2), wide.shape[1])[:, pad : pad + n]
 
 
+class DustEmission(eqx.Module):
+    """Emission of dust [pixel] per unit of power, 1/A: a basis with weights by heating, q_PAH and U_min (`slipher.grids.broad`)."""
+
+    basis: Float[Array, "pixel rank"]
+    weights: Float[Array, "heating qpah umin rank"]
+    log_power: Float[Array, "heating qpah umin"]
+    qpah: Float[Array, "qpah"]
+    log_umin: Float[Array, "umin"]
+
+
+class BroadLibrary(eqx.Module):
+    """The library from the Lyman limit to 30 um, with the emission of dust; `width_aa` are the weights of an integral over its grid."""
+
+    light: Library
+    dust: DustEmission
+    width_aa: Float[Array, "pixel"]
+
+
 @cache
 def load_library() -> Library:
-    """The library that ships with slipher; prepared once a process (about half a second)."""
+    """The library that ships with slipher for spectra; prepared once a process (about half a second)."""
     star, _ = load_table("stars")
-    gas, gas_facts = load_table("nebulae")
+    gas, facts = load_table("nebulae")
     pixel_kms = stars.LOG_WAVE_STEP * np.log(10.0) * C_KMS
     wave, nodes = stars.wave_grid(), sigma_nodes()
 
-    def at_nodes(basis: np.ndarray) -> Array:
-        return jnp.asarray(np.stack([broaden(basis, s / pixel_kms) for s in nodes]).transpose(0, 2, 1), jnp.float32)
+    def at_nodes(basis: np.ndarray) -> np.ndarray:
+        return np.stack([broaden(basis, s / pixel_kms) for s in nodes])
 
+    continuum = broaden(gas["continuum_basis"], NEBULAR_SIGMA_KMS / pixel_kms)
+    return _library(
+        star | gas, facts, wave, nodes, at_nodes(star["old_basis"]), at_nodes(star["young_basis"]), continuum, library_sigma(wave)
+    )
+
+
+@cache
+def load_broad() -> BroadLibrary:
+    """The library that ships with slipher for photometry. Its one dispersion is that of its grid."""
+    table, facts = load_table(broad.TABLE)
+    wave, alone = broad.wave_grid(), np.zeros(1)
+    light = _library(
+        table, facts, wave, alone, table["old_basis"][None], table["young_basis"][None], table["continuum_basis"], np.zeros(len(wave))
+    )
+    dust = DustEmission(
+        basis=jnp.asarray(table["dust_basis"].T),
+        **{key: jnp.asarray(table[f"dust_{key}"]) for key in ("weights", "log_power", "qpah", "log_umin")},
+    )
+    return BroadLibrary(light, dust, jnp.asarray(broad.step_widths(), jnp.float32))
+
+
+def _library(table: dict, facts: dict, wave: np.ndarray, nodes: np.ndarray, old, young, nebular, sigma_kms: np.ndarray) -> Library:
+    """A library of bases `old` and `young` [node, rank, pixel] and `nebular` [rank, pixel]; all else is in the table as it is stored."""
+    stored = (
+        "old_weights", "young_weights", "light_v", "live_fraction", "age_edges_gyr", "log_z", "log_hbeta", "log_line_ratio",
+        "line_wave_aa", "log_u",
+    )  # fmt: skip
     return Library(
         wave_aa=jnp.asarray(wave, jnp.float32),
-        old=at_nodes(star["old_basis"]),
-        young=at_nodes(star["young_basis"]),
-        nebular=jnp.asarray(broaden(gas["continuum_basis"], NEBULAR_SIGMA_KMS / pixel_kms).T, jnp.float32),
+        old=jnp.asarray(old.transpose(0, 2, 1), jnp.float32),
+        young=jnp.asarray(young.transpose(0, 2, 1), jnp.float32),
+        nebular=jnp.asarray(nebular.T, jnp.float32),
         sigma_nodes_kms=jnp.asarray(nodes, jnp.float32),
-        sigma_library_kms=jnp.asarray(library_sigma(wave), jnp.float32),
-        **{key: jnp.asarray(star[key]) for key in ("old_weights", "young_weights", "light_v", "live_fraction", "age_edges_gyr", "log_z")},
-        **{key: jnp.asarray(gas[key]) for key in ("log_hbeta", "log_line_ratio", "line_wave_aa", "log_u")},
-        nebular_weights=jnp.asarray(gas["continuum_weights"]),
-        line_names=tuple(gas_facts["line_names"]),
-        line_groups=tuple(gas_facts["line_groups"]),
+        sigma_library_kms=jnp.asarray(sigma_kms, jnp.float32),
+        **{key: jnp.asarray(table[key]) for key in stored},
+        nebular_weights=jnp.asarray(table["continuum_weights"]),
+        line_names=tuple(facts["line_names"]),
+        line_groups=tuple(facts["line_groups"]),
     )

@@ -66,17 +66,20 @@ def standard_name(cloudy_name: str) -> str:
     return NAMES.get(cloudy_name) or "".join(cloudy_name.split()).lower().removesuffix("a")
 
 
-def build(grid: sources.NebularGrid) -> tuple[dict[str, np.ndarray], dict]:
-    """The arrays and facts of the table `nebulae`."""
-    wave = stars.wave_grid()
+def build(
+    grid: sources.NebularGrid, sampling: stars.Sampling, *, even: bool = False, left_out: tuple[str, ...] = ()
+) -> tuple[dict[str, np.ndarray], dict]:
+    """The arrays and facts of a table of nebulae (see `stars.build`) without the lines `left_out`; `even` as in `stars.leading`."""
+    wave = sampling.wave_aa
     lines = _cell_averages(grid, grid.lines[: stars.N_METALLICITY])
     hbeta = lines[..., grid.line_names.index(H_BETA)]
     covered = (grid.line_wave_aa > wave[0] + 20) & (grid.line_wave_aa < wave[-1] - 60)
+    covered &= ~np.isin(grid.line_names, left_out)
     keep = np.flatnonzero(covered & ((lines / hbeta[..., None]).max((0, 1, 2)) > FAINTEST))
     ratio = np.maximum(lines[..., keep] / hbeta[..., None], 1e-8)
-    window = (grid.wave_aa > wave[0] - 20) & (grid.wave_aa < wave[-1] + 100)
+    window = (grid.wave_aa > wave[0] - 20) & (grid.wave_aa < wave[-1] * 1.01)
     continuum = _cell_averages(grid, grid.continuum[: stars.N_METALLICITY, ..., window]) / hbeta[..., None]
-    weights, basis = _factor(grid.wave_aa[window], continuum, wave)
+    weights, basis = _factor(grid.wave_aa[window], continuum, sampling, even)
     names = [grid.line_names[i] for i in keep]
     arrays = {
         "log_hbeta": np.log10(hbeta),
@@ -111,12 +114,10 @@ def _at_ages(grid: sources.NebularGrid, values: np.ndarray, age_gyr: np.ndarray)
     return low ** (1 - t) * high**t
 
 
-def _factor(wave_aa: np.ndarray, continuum: np.ndarray, wave_new_aa: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _factor(wave_aa: np.ndarray, continuum: np.ndarray, sampling: stars.Sampling, even: bool) -> tuple[np.ndarray, np.ndarray]:
     """SVD of the continua relative to their means, as weights [metallicity, log U, cell, rank] and basis [rank, pixel]."""
     shape = continuum.shape[:-1]
     flat = continuum.reshape(-1, continuum.shape[-1])
     mean = flat.mean(1, keepdims=True)
-    u, s, vt = np.linalg.svd(flat / mean, full_matrices=False)
-    basis = np.stack([np.interp(wave_new_aa, wave_aa, row) for row in vt[:RANK]])
-    scale = np.sqrt(flat.shape[1])
-    return ((u[:, :RANK] * s[:RANK] / scale) * mean).reshape(*shape, RANK), basis * scale
+    weights, basis = stars.leading(flat / mean, RANK, even=even)
+    return (weights * mean).reshape(*shape, RANK), sampling.resample(wave_aa, basis)

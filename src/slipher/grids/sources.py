@@ -2,8 +2,10 @@
 
 Stars: Bruzual & Charlot (2003), 2016 version with MILES, Kroupa IMF: 7 metallicities x 221 ages, 5.6 A - 36 mm.
 Nebulae: Cloudy (Ferland et al. 2017) on the same stars: 7 metallicities x 9 ionisation parameters x 15 ages, as computed by
-Carnall et al. (2018). Both give luminosities in Lsun (per A) per Msun formed. Wavelengths redward of 2000 A are in air in both,
-and leave here in vacuum.
+Carnall et al. (2018).
+Dust emission: Draine & Li (2007, ApJ 657, 810): the Milky Way's dust, 7 PAH fractions x 22 starlight intensities.
+The first two give luminosities in Lsun (per A) per Msun formed. Wavelengths redward of 2000 A are in air in both, and leave here in
+vacuum.
 """
 
 from importlib.util import find_spec
@@ -17,6 +19,10 @@ from ..errors import InputError
 
 METALLICITIES = np.array([0.005, 0.02, 0.2, 0.4, 1.0, 2.5, 5.0])  # Z/Zsun
 LOG_U = np.arange(-4.0, 0.01, 0.5)
+# Per cent of the dust's mass, by the number of the HDU. The files' other models are of the Magellanic Clouds' dust (0.10, 0.75, 1.49
+# and 2.37 per cent): between them and their neighbours in the Milky Way's sequence the emission at 8 - 25 um jumps by 60 %.
+Q_PAH = {2: 0.47, 4: 1.12, 6: 1.77, 8: 2.50, 9: 3.19, 10: 3.90, 11: 4.58}
+U_MIN = np.array([0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 0.8, 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 7, 8, 12, 15, 20, 25])  # of the Sun's surroundings
 
 
 class StellarGrid(NamedTuple):
@@ -37,6 +43,18 @@ class NebularGrid(NamedTuple):
     lines: np.ndarray
     wave_aa: np.ndarray
     continuum: np.ndarray
+
+
+class DustGrid(NamedTuple):
+    """Dust's emission: `luminosity` [heating, q_PAH, U_min, pixel] per dust mass and A, in one arbitrary unit.
+
+    Heating: by one intensity U_min, and by a power law of intensities from U_min to 10^6.
+    """
+
+    wave_aa: np.ndarray
+    qpah: np.ndarray
+    umin: np.ndarray
+    luminosity: np.ndarray
 
 
 def vacuum_wavelength(wave_air_aa: np.ndarray) -> np.ndarray:
@@ -77,6 +95,16 @@ def nebular_grid(folder: Path) -> NebularGrid:
     continuum, header = _read_cloudy(folder / f"bc03_miles_nebular_cont_{stem}")
     age_gyr, wave = header
     return NebularGrid(age_gyr / 1e9, names, line_wave, lines, vacuum_wavelength(wave), continuum)
+
+
+def dust_grid(folder: Path) -> DustGrid:
+    """The grid of dust emission."""
+    blocks = []
+    for heating in ("only", "umax"):
+        with fits.open(folder / f"dl07_grids_umin_{heating}_no_norm.fits") as hdus:
+            tables = [hdus[number].data.astype(np.float64) for number in Q_PAH]
+        blocks.append([table[:, 1:].T for table in tables])
+    return DustGrid(tables[0][:, 0], np.array(list(Q_PAH.values())), U_MIN, np.array(blocks))
 
 
 def _read_cloudy(path: Path) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:

