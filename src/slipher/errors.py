@@ -44,13 +44,13 @@ class ModelFileError(InputError):
 class Flag(IntFlag):
     """What a reader, a check or a fit noticed about one galaxy. Bits never change their meaning."""
 
-    NON_FINITE_PIXELS = 1 << 0  # NaN or infinite flux or ivar: those pixels carry no information
-    NEGATIVE_IVAR = 1 << 1  # negative ivar: those pixels carry no information
+    NON_FINITE_PIXELS = 1 << 0  # NaN or infinite flux or ivar: those pixels or bands carry no information
+    NEGATIVE_IVAR = 1 << 1  # negative ivar: those pixels or bands carry no information
     WAVELENGTHS_REORDERED = 1 << 2  # came decreasing or unsorted, now increasing
     LITTLE_COVERAGE = 1 << 3  # fewer good pixels, or a shorter range, than the model was calibrated for
     LOW_SN = 1 << 4  # median S/N per pixel below the calibrated range
     HIGH_SN = 1 << 5  # median S/N per pixel above the calibrated range
-    NEGATIVE_FLUX = 1 << 6  # the median flux of the good pixels is negative
+    NEGATIVE_FLUX = 1 << 6  # the median flux of the good pixels or bands is negative
     RESOLUTION_ASSUMED = 1 << 7  # the file gave no resolution: the survey's typical one is used
     BEYOND_LIBRARY_RESOLUTION = 1 << 8  # sharper than the stellar library: small dispersions mean little
     EBV_ASSUMED_ZERO = 1 << 9  # no Galactic E(B-V) was declared
@@ -62,9 +62,14 @@ class Flag(IntFlag):
     POOR_FIT = 1 << 15  # chi^2 beyond what the worst per cent of simulations have, were their errors off by a fifth
     NOT_REFINED = 1 << 16  # refinement was asked for and its diagnostics do not hold
     DUPLICATE_ID = 1 << 17  # another object of the same run has the same id
-    ABSURD_PIXELS = 1 << 18  # a million times brighter than the rest: those pixels carry no information
+    ABSURD_PIXELS = 1 << 18  # a million times brighter than the rest, or a band beyond any galaxy: those carry no information
     MASS_OUTSIDE_PRIOR = 1 << 19  # the mass that the flux asks for lies outside the prior: look at the flux unit
     AIR_SUSPECTED = 1 << 20  # lines are 83 km/s to the blue of the redshift given: air wavelengths taken for vacuum?
+    NON_POSITIVE_ERRORS = 1 << 21  # zero or negative errors of fluxes: those bands carry no information
+    UNIT_SUSPECTED = 1 << 22  # fluxes that look like magnitudes, or magnitudes that look like fluxes: look at the unit
+    NO_DATA = 1 << 23  # no band carries any information
+    REDSHIFT_UNUSABLE = 1 << 24  # the catalogue's redshift is out of range or no number: taken as unknown
+    EBV_UNUSABLE = 1 << 25  # the catalogue's E(B-V) is out of range or no number: taken as undeclared
 
     def names(self) -> list[str]:
         """The names of the bits that are set, lowest first."""

@@ -3,6 +3,9 @@
 `read` opens any spectrum that slipher knows, by its content and not by its name: SDSS and BOSS (`sdss`), DESI (`desi`),
 tables in FITS, ECSV or delimited text (`table`). `spectrum` makes one from arrays; `write_spectrum` writes one. All
 rules on bad input are in `checks`; damage to files is noticed in `files`.
+
+Photometry comes the same two ways: `photometry` and `catalogue_from_arrays` from arrays, `read_catalogue` from files;
+`Galaxy` joins one galaxy's spectrum and photometry.
 """
 
 import os
@@ -11,13 +14,31 @@ from numbers import Real
 
 from slipher.data import desi, sdss, table
 from slipher.data import files as disk
+from slipher.data.catalogue import read_catalogue
 from slipher.data.checks import ebv_value, redshift_value, spectrum
+from slipher.data.galaxy import Aperture, Galaxy
 from slipher.data.native import to_table, write_spectrum
 from slipher.data.observation import Spectrum
+from slipher.data.photometry import Catalogue, Photometry
+from slipher.data.photometry_checks import catalogue_from_arrays, photometry
 from slipher.data.specutils import from_specutils
 from slipher.errors import Flag, InputError, UnreadableFile
 
-__all__ = ["Spectrum", "from_specutils", "read", "spectrum", "to_table", "write_spectrum"]
+__all__ = [
+    "Aperture",
+    "Catalogue",
+    "Galaxy",
+    "Photometry",
+    "Spectrum",
+    "catalogue_from_arrays",
+    "from_specutils",
+    "photometry",
+    "read",
+    "read_catalogue",
+    "spectrum",
+    "to_table",
+    "write_spectrum",
+]
 
 
 def read(
