@@ -28,7 +28,7 @@ import survey_files
 BUNDLED = Path(slipher.__file__).parent / "data" / FILE
 ID = "0945-52652-0470"
 # What DESIGN.md promises of `fit --json`.
-KEYS = ["id", "redshift", "model", "survey", "status", "samples", "ess", "khat", "chi2_per_pixel", "novelty", "flags"]
+KEYS = ["id", "redshift", "model", "survey", "status", "samples", "ess", "khat", "rhat", "chi2_per_pixel", "novelty", "flags"]
 KEYS += ["seconds", "parameters", "derived", "provenance"]
 
 

@@ -64,6 +64,7 @@ VARIANTS = {
     "many flags": {"flags": Flag.NOVEL | Flag.DUPLICATE_ID | Flag.POOR_FIT},
     "no flags": {"flags": Flag(0)},
     "population": {"diagnostics": Diagnostics(method="population", khat=0.4, ess=310.0)},
+    "chains": {"diagnostics": Diagnostics(method="nuts", rhat=1.004, ess=850.0, divergences=3)},
     "infinite khat": {"refined": False, "diagnostics": Diagnostics(method="importance", khat=np.inf, ess=1.0)},
     "strange id": {"id": "µ/../ galaxy №7 \"quoted\" 'x' \n second line " + 3000 * "x"},
     "nested provenance": {"provenance": {"configuration": {"levels": [0.5, None, "a"], "deep": {"x": 1e-30}}}},
@@ -82,7 +83,7 @@ def test_the_file_gives_back_everything(tmp_path, changes):
 def test_json_is_strict_and_has_the_promised_form(changes):
     posterior = make_posterior(**({"n_draws": 50} | changes))
     loaded = json.loads(json.dumps(posterior.to_json_dict(), allow_nan=False))
-    head = ["id", "redshift", "model", "survey", "status", "samples", "ess", "khat", "chi2_per_pixel", "novelty"]
+    head = ["id", "redshift", "model", "survey", "status", "samples", "ess", "khat", "rhat", "chi2_per_pixel", "novelty"]
     assert list(loaded) == [*head, "flags", "seconds", "parameters", "derived", "provenance"]
     for kind in ("parameters", "derived"):
         assert all(list(value) == ["median", "p16", "p84", "unit"] for value in loaded[kind].values())
@@ -213,6 +214,10 @@ def test_a_missing_folder_is_named(posterior, tmp_path):
         Diagnostics(method="importance", khat=np.nan, ess=500.0),
         Diagnostics(method="population", khat=np.inf, ess=500.0),
         Diagnostics(method="population", khat=0.2),
+        Diagnostics(method="nuts", rhat=1.01, ess=500.0),
+        Diagnostics(method="nuts", rhat=1.001, ess=100.0),
+        Diagnostics(method="nuts", rhat=np.inf, ess=500.0),
+        Diagnostics(method="nested", ess=500.0),
     ],
 )
 def test_refined_is_not_claimed_where_diagnostics_fail(diagnostics):

@@ -104,7 +104,7 @@ class Posterior:
         return {
             **self._head(),
             "samples": self.n_draws,
-            **{name: _number(getattr(self.diagnostics, name)) for name in ("ess", "khat", "chi2_per_pixel", "novelty")},
+            **{name: _number(getattr(self.diagnostics, name)) for name in ("ess", "khat", "rhat", "chi2_per_pixel", "novelty")},
             "flags": self.flags.names(),
             "seconds": _number(self.seconds),
             "parameters": self._quantities(self.samples),
@@ -227,6 +227,6 @@ def _check_status(posterior: Posterior) -> None:
     if posterior.status == "refined" and not posterior.diagnostics.hold():
         raise InputError(
             f"status 'refined' with {posterior.diagnostics}",
-            expected="khat < 0.7 and ess > 100",
+            expected="khat < 0.7 or rhat < 1.01, and ess > 100",
             mend="Call it 'amortised' and set Flag.NOT_REFINED.",
         )

@@ -85,7 +85,7 @@ def _attributes(posterior) -> dict:
 
 
 def _diagnostics(attributes: dict) -> Diagnostics:
-    convert = {"method": str, "n_pixels": int}
+    convert = {"method": str, "n_pixels": int, "divergences": int}
     names = [each.name for each in fields(Diagnostics) if each.name in attributes]
     return Diagnostics(**{name: convert.get(name, float)(attributes[name]) for name in names})
 
@@ -115,14 +115,15 @@ def _history(edges_gyr: Float[np.ndarray, "edge"], sfr: Float[np.ndarray, "draw 
 
 
 def _observed(prediction: Prediction) -> xr.Dataset:
-    flux_unit = {"units": "1e-17 erg / (s cm2 Angstrom)"}
+    flux_unit = {"units": "nanomaggy" if prediction.bands else "1e-17 erg / (s cm2 Angstrom)"}
+    names = {"band": ("pixel", np.array(prediction.bands, dtype=str))} if prediction.bands else {}
     return xr.Dataset(
         {
             "flux": ("pixel", prediction.flux, flux_unit),
             "ivar": ("pixel", prediction.ivar, {"meaning": "inverse variance of flux; 0: no information"}),
             "segments": (("segment", "limit"), np.array(prediction.segments, dtype=np.int64)),
         },
-        coords={"wave_aa": ("pixel", prediction.wave_aa, {"units": "Angstrom", "meaning": "vacuum, observed frame"})},
+        coords={"wave_aa": ("pixel", prediction.wave_aa, {"units": "Angstrom", "meaning": "vacuum, observed frame"})} | names,
     )
 
 
@@ -144,4 +145,5 @@ def _prediction(observed: xr.DataTree, predicted: xr.DataTree) -> Prediction:
         draws=predicted["flux"].values[0],
         sigma_model=predicted["sigma_model"].values,
         segments=tuple((int(start), int(stop)) for start, stop in observed["segments"].values),
+        bands=tuple(map(str, observed["band"].values)) if "band" in observed.coords else (),
     )

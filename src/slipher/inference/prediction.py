@@ -13,11 +13,17 @@ from slipher.errors import InputError
 
 KHAT_MAX = 0.7
 ESS_MIN = 100.0
+RHAT_MAX = 1.01
 
 
 def weights_hold(khat: float, ess: float) -> bool:
     """Whether weighted draws may be called refined; NaN, of draws that were not weighted, may not."""
     return khat < KHAT_MAX and ess > ESS_MIN
+
+
+def chains_hold(rhat: float, ess: float) -> bool:
+    """Whether draws of several chains, runs or populations may be called refined; NaN, of draws that are of none, may not."""
+    return rhat < RHAT_MAX and ess > ESS_MIN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +33,17 @@ class Diagnostics:
     Parameters
     ----------
     method
-        'amortised' (the flow's draws), 'importance' (these, weighted by the exact likelihood) or 'population' (draws of a mixture fitted
-        to such weights, weighted likewise).
+        'amortised' (the flow's draws), 'importance' (these, weighted by the exact likelihood), 'population' (draws of a mixture fitted
+        to such weights, weighted likewise), or those of a sampler: 'nuts', 'nested' or 'tempered'.
     ess
-        Effective number of draws, from their importance weights; where the draws are amortised, of the weights that failed.
+        Effective number of draws, from their importance weights; where the draws are amortised, of the weights that failed; of a sampler,
+        that of the bulk of the worst parameter.
     khat
         Pareto shape of the importance weights (`importance.py`).
+    rhat
+        R-hat of the worst parameter, between chains, runs or populations that know nothing of each other (`convergence.py`).
+    divergences
+        Trajectories that left the density's surface, of a sampler that has such.
     chi2_per_pixel
         chi^2 per good pixel under noise and model error, everything linear marginalised: the posterior's median.
     novelty
@@ -48,6 +59,8 @@ class Diagnostics:
     method: str = "amortised"
     ess: float = np.nan
     khat: float = np.nan
+    rhat: float = np.nan
+    divergences: int = 0
     chi2_per_pixel: float = np.nan
     novelty: float = np.nan
     n_pixels: int = 0
@@ -55,8 +68,8 @@ class Diagnostics:
     log_evidence: float | None = None
 
     def hold(self) -> bool:
-        """Whether the draws may be called refined: khat < 0.7 with more than 100 effective draws."""
-        return weights_hold(self.khat, self.ess)
+        """Whether the draws may be called refined: khat < 0.7 or R-hat < 1.01, with more than 100 effective draws."""
+        return weights_hold(self.khat, self.ess) or chains_hold(self.rhat, self.ess)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -77,6 +90,9 @@ class Prediction:
         The independent error that the model allows itself beside these and the noise [pixel], in the units of `flux`.
     segments
         (start, stop) of each spectrograph arm; default: one.
+    bands
+        Names of the filters, where this is photometry: "pixels" are then bands at their pivot wavelengths, in any order, and all fluxes
+        are nanomaggies.
 
     Raises
     ------
@@ -90,6 +106,7 @@ class Prediction:
     draws: Float32[np.ndarray, "k pixel"]
     sigma_model: Float[np.ndarray, "pixel"]
     segments: tuple[tuple[int, int], ...] = ()
+    bands: tuple[str, ...] = ()
 
     def __post_init__(self):
         object.__setattr__(self, "segments", self.segments or ((0, self.wave_aa.size),))

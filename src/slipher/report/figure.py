@@ -143,6 +143,7 @@ def diagnostic_lines(posterior: Posterior) -> dict[str, str]:
         "method": f"{d.method}, {posterior.n_draws} draws",
         "effective draws": f"{d.ess:.0f}",
         "Pareto k": f"{d.khat:.2f}",
+        "R-hat": f"{d.rhat:.3f}" + (f", {d.divergences} divergences" if d.divergences else ""),
         r"$\chi^2$ per pixel": f"{d.chi2_per_pixel:.2f}",
         "novelty": f"{d.novelty:.2f}",
         "good pixels": f"{d.n_pixels}",

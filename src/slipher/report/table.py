@@ -19,7 +19,7 @@ MAIN = (
     *("flux_halpha", "ew_halpha", "flux_hbeta", "flux_oiii5007", "flux_nii6583"),
 )
 MOVED_REDSHIFT = 1e-4  # 30 km/s; smaller steps are what any fit does
-DIAGNOSTICS = {"ess": "effective draws {:.0f}", "khat": "Pareto k {:.2f}"}
+DIAGNOSTICS = {"ess": "effective draws {:.0f}", "khat": "Pareto k {:.2f}", "rhat": "R-hat {:.3f}"}
 DIAGNOSTICS |= {"chi2_per_pixel": "chi2/pixel {:.2f}", "novelty": "novelty {:.2f}"}
 
 
@@ -56,6 +56,7 @@ def judgement(posterior: Posterior) -> Text:
     """The diagnostics that apply, and the flags."""
     values = {name: getattr(posterior.diagnostics, name) for name in DIAGNOSTICS}
     said = [DIAGNOSTICS[name].format(value) for name, value in values.items() if math.isfinite(value)]
+    said += [f"{posterior.diagnostics.divergences} divergences"] if posterior.diagnostics.divergences else []
     said += [f"{posterior.n_draws} draws", f"{posterior.seconds:.1f} s"]
     return Text(", ".join(said) + "\nflags: " + (" ".join(posterior.flags.names()) or "none"))
 
