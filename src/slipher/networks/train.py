@@ -89,15 +89,12 @@ def train(
         If the folder holds a run of another configuration.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _claim(folder, {**configuration, "schedule": asdict(schedule)}, resume)
+    claim(folder, {**configuration, "schedule": asdict(schedule)}, resume)
     validation = _validation(simulate, schedule, folder)
     network = standardise(network, validation.features, validation.log_mass)
     optimiser = optimiser_of(schedule)
     state = State(network, optimiser.init(eqx.filter(network, eqx.is_inexact_array)), network, jnp.array(0))
-    checkpoint, log = folder / "checkpoint.safetensors", folder / "history.json"
-    if checkpoint.is_file():
-        state = weights.load_arrays(state, checkpoint)
-    history = json.loads(log.read_text()) if log.is_file() else []
+    state, history = kept(state, folder)
     history = [row for row in history if row["chunk"] <= int(state.chunks_done)]
     window = _Window(folder / "window", schedule, simulate)
     step = _make_step(optimiser, schedule.average)
@@ -107,16 +104,13 @@ def train(
         if (chunk + 1) % schedule.checkpoint_every == 0 or chunk + 1 == schedule.chunks:
             row["validation"] = float(_mean_loss(state.averaged, validation))
             history.append(row)
-            with write_atomically(log) as temporary:
-                temporary.write_text(json.dumps(history))
-            with write_atomically(checkpoint) as temporary:
-                weights.save_arrays(state, temporary)
+            keep(state, history, folder)
         if progress is not None:
             progress(chunk + 1, schedule.chunks, row)
     return state.averaged, history
 
 
-def _claim(folder: Path, configuration: dict, resume: bool) -> None:
+def claim(folder: Path, configuration: dict, resume: bool) -> None:
     """Write the configuration, or refuse a folder that holds another run."""
     path = folder / "configuration.json"
     text = json.dumps(configuration, sort_keys=True, indent=1)
@@ -128,6 +122,22 @@ def _claim(folder: Path, configuration: dict, resume: bool) -> None:
         )
     with write_atomically(path) as temporary:
         temporary.write_text(text)
+
+
+def keep(state: Any, history: list[dict], folder: Path) -> None:
+    """Write a checkpoint; the history first, for what it has beyond the checkpoint is dropped on resumption."""
+    with write_atomically(folder / "history.json") as temporary:
+        temporary.write_text(json.dumps(history))
+    with write_atomically(folder / "checkpoint.safetensors") as temporary:
+        weights.save_arrays(state, temporary)
+
+
+def kept(state: Any, folder: Path) -> tuple[Any, list[dict]]:
+    """The state and history of a folder's last checkpoint; the state as it came and no history where there is none."""
+    checkpoint, log = folder / "checkpoint.safetensors", folder / "history.json"
+    if checkpoint.is_file():
+        state = weights.load_arrays(state, checkpoint)
+    return state, json.loads(log.read_text()) if log.is_file() else []
 
 
 def _validation(simulate: Simulator, schedule: Schedule, folder: Path) -> Any:
