@@ -54,7 +54,7 @@ def twin(target: exact.Target, warp: refine.Warp, steps: int, seed: int, kept: P
 
     def log_posterior(z: np.ndarray) -> np.ndarray:
         u, log_det = warp.from_base(z)
-        value = exact.log_posterior(u, target) + log_det
+        value = target.log_posterior(u) + log_det
         return np.where(np.isfinite(value), value, -np.inf)
 
     normal = np.random.default_rng(seed).standard_normal((2, WALKERS, len(target.model.parameters) - 1))
@@ -97,7 +97,7 @@ def main() -> None:
         spectrum, truth = mocks.mock(i, made, survey=None, seed=SEED, redshift=None, median_sn=None)
         data = observed.observe(spectrum, made)
         target, warp = fitting.target(data, made), fitting.warp(data, made)
-        exact.log_posterior(warp.sample(np.random.default_rng(i), 1)[0], target)  # compiled before the clock starts
+        target.log_posterior(warp.sample(np.random.default_rng(i), 1)[0])  # compiled before the clock starts
         began = time.process_time()
         fits = [refine.refine(np.random.default_rng([k, i]), target, warp, 1000) for k in range(options.fits)]
         seconds = time.process_time() - began

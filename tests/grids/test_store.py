@@ -55,7 +55,7 @@ def test_a_missing_table_says_how_to_build_it():
         store.load_table("no_such")
 
 
-@pytest.mark.parametrize("name", ["stars", "nebulae", "filters"])
+@pytest.mark.parametrize("name", ["stars", "nebulae", "filters", "history_bases"])
 def test_shipped_tables_say_where_they_come_from_and_are_finite(name):
     arrays, facts = store.load_table(name)
     assert facts["origin"]

@@ -8,10 +8,15 @@ import numpy as np
 import pytest
 
 from slipher.grids import stars
+from slipher.grids.history_bases import load_history_bases
 from slipher.physics.histories import HISTORIES, N_BINS
 
 STARTS, TAUS, BURSTS = (0.02, 1.0, 12.0), (-1.0, 0.0, 1.0), (-2.0, -1.0, 0.5)
 RATIOS = (np.zeros(N_BINS - 1), np.full(N_BINS - 1, 3.0), np.full(N_BINS - 1, -3.0), np.linspace(-1.0, 1.0, N_BINS - 1))
+
+BASES = load_history_bases()
+SHARED = {"age_edges": BASES.age_edges, "masses": BASES.mass}
+SHARES = (*np.eye(len(BASES.mass)), np.full(len(BASES.mass), 0.25))
 
 SHAPES = {
     "continuity": [{"log_sfr_ratios": r} for r in RATIOS],
@@ -19,6 +24,10 @@ SHAPES = {
     "continuity_burst": [{"log_sfr_ratios": r, "log_t_burst": b, "log_f_burst": f} for r in RATIOS for b in BURSTS for f in (-5.0, -0.05)],
     "constant": [{"age_start_gyr": s} for s in STARTS],
     "delayed_tau": [{"age_start_gyr": s, "log_tau": t} for s in STARTS for t in TAUS],
+    "mixture": [SHARED | {"shares": s} for s in SHARES],
+    "mixture_burst": [
+        SHARED | {"shares": s, "f_burst": f, "t_burst_gyr": t} for s in SHARES[1:] for f in (0.0, 1.0) for t in (0.01, 4.0, 13.27)
+    ],
     "exponential": [{"age_start_gyr": s, "log_tau": t} for s in STARTS for t in TAUS],
 }
 T_UNIVERSE = (1.0, 5.0, 8.0, 13.7)

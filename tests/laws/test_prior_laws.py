@@ -7,13 +7,15 @@ import pytest
 from scipy import integrate, stats
 
 from slipher.physics.galaxy import MODELS
-from slipher.physics.parameters import TruncatedNormal, TruncatedStudent2, Uniform, from_normal, to_normal
+from slipher.physics.parameters import BetaOne, TruncatedNormal, TruncatedStudent2, Uniform, from_normal, to_normal
 
 PRIORS = [(f"{m.name}-{p.name}", p.prior) for m in MODELS.values() for p in m.parameters]
 every_prior = pytest.mark.parametrize("prior", [p for _, p in PRIORS], ids=[name for name, _ in PRIORS])
 
 
 def bounds(prior):
+    if isinstance(prior, BetaOne):
+        return 0.0, 1.0
     return (-prior.limit, prior.limit) if isinstance(prior, TruncatedStudent2) else (prior.low, prior.high)
 
 
@@ -21,6 +23,8 @@ def stated(prior):
     """The distribution function that the prior's docstring states, by scipy."""
     if isinstance(prior, Uniform):
         return stats.uniform(prior.low, prior.high - prior.low).cdf
+    if isinstance(prior, BetaOne):
+        return stats.beta(1, prior.k).cdf
     if isinstance(prior, TruncatedNormal):
         a, b = (prior.low - prior.loc) / prior.scale, (prior.high - prior.loc) / prior.scale
         return stats.truncnorm(a, b, prior.loc, prior.scale).cdf

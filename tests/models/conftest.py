@@ -36,7 +36,7 @@ def case(number: int, *, survey: str, redshift: float, median_sn: float) -> Case
     data = observed.observe(spectrum, made)
     target, warp = fitting.target(data, made), fitting.warp(data, made)
     draws, log_q = warp.sample(np.random.default_rng(0), 6000)
-    return Case(spectrum, truth, data, target, warp, draws, log_q, exact.log_posterior(draws, target))
+    return Case(spectrum, truth, data, target, warp, draws, log_q, target.log_posterior(draws))
 
 
 @pytest.fixture(scope="package")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from slipher import models
 from slipher.errors import InputError, ModelFileError
 from slipher.grids.library import load_library
 from slipher.models import recipe, shipped, training_set
@@ -25,7 +26,8 @@ RECIPES = Path(recipe.__file__).parents[3] / "recipes"
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
 def test_recipes_of_the_repository_are_read(path):
-    made = recipe.read_recipe(path)
+    kind = recipe.content_of(path.read_text()).get("kind", "galaxy")
+    made = models.KINDS[kind].read_recipe(path)
     assert made.name == path.stem
     assert made.text == path.read_text()
 
@@ -64,9 +66,9 @@ learning_rate = 2e-3
 
 HEAD = 'preset = "galaxy"\n'
 MISTAKES = {
-    "no preset": ('name = "x"', "preset None", "galaxy, digs"),
-    "unknown preset": ('preset = "galxy"', "preset 'galxy'", "galaxy, digs"),
-    "two presets": ('preset = ["galaxy", "digs"]', r"preset \['galaxy', 'digs'\]", "galaxy, digs"),
+    "no preset": ('name = "x"', "preset None", "galaxy, photometry, digs"),
+    "unknown preset": ('preset = "galxy"', "preset 'galxy'", "galaxy, photometry, digs"),
+    "two presets": ('preset = ["galaxy", "digs"]', r"preset \['galaxy', 'digs'\]", "galaxy, photometry, digs"),
     "unknown section": (HEAD + "[netwrok]\nwidth = 3", "'netwrok'", "network"),
     "a setting outside of its section": (HEAD + "chunks = 3", "'chunks'", "schedule"),
     "a section that is none": (HEAD + "network = 3", "network = 3", r"a table \[network\]"),

@@ -27,8 +27,8 @@ def test_a_bright_galaxy_is_refined_and_its_truth_is_held(bright):
     assert refine.holds(found)
     priors = shipped.load("galaxy").recipe.preset.parameters[:-1]
     truth = np.array([float(p.prior.to_normal(jnp.float32(bright.truth[p.name]))) for p in priors])
-    at_truth = exact.log_posterior(truth[None].astype(np.float32), bright.target)[0]
-    at_draws = exact.log_posterior(found.u[:200], bright.target)
+    at_truth = bright.target.log_posterior(truth[None].astype(np.float32))[0]
+    at_draws = bright.target.log_posterior(found.u[:200])
     assert at_truth > at_draws.min() - 5.0
     assert (np.abs(truth - found.u.mean(0)) / found.u.std(0)).max() < 4.5
 
@@ -48,14 +48,14 @@ def test_as_many_draws_come_as_are_wanted(faint):
 
 def test_the_exact_density_does_not_depend_on_batch_mates(faint):
     some = faint.draws[:60]
-    together = exact.log_posterior(some, faint.target)
-    alone = np.concatenate([exact.log_posterior(some[i : i + 1], faint.target) for i in (0, 17, 59)])
+    together = faint.target.log_posterior(some)
+    alone = np.concatenate([faint.target.log_posterior(some[i : i + 1]) for i in (0, 17, 59)])
     np.testing.assert_allclose(alone, together[[0, 17, 59]], rtol=1e-6)
 
 
 def test_linear_quantities_scatter_as_their_conditional_says(faint):
     """With noise drawn, masses scatter by a little, and predictions fit better than models of random lines."""
-    point = faint.draws[np.argmax(exact.log_posterior(faint.draws, faint.target))][None].repeat(200, 0)
+    point = faint.draws[np.argmax(faint.target.log_posterior(faint.draws))][None].repeat(200, 0)
     noise = jax.random.normal(jax.random.key(3), (200, exact.n_linear(faint.target)))
     amplitude, spectrum = exact.evaluate(point, faint.target, lambda d: (d.amplitude, d.spectrum), noise=noise)
     relative = amplitude.std() / amplitude.mean()

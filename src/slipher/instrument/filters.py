@@ -79,6 +79,11 @@ def synthetic_photometry(matrix: Float[Array, "filter pixel"], flux: Float[Array
     return jnp.matmul(matrix, flux, precision=Precision.HIGHEST)
 
 
+def line_response(curve: FilterCurve, wave_obs_aa: Float[np.ndarray, "point"]) -> Float[np.ndarray, "point"]:
+    """Nanomaggies of unresolved lines of 1e-17 erg/s/cm2 at observed wavelengths (A): lambda R(lambda) where a spectrum is integrated."""
+    return _NANOMAGGIES * wave_obs_aa * np.interp(wave_obs_aa, curve.wave_aa, curve.response, left=0.0, right=0.0) / curve.flat_response
+
+
 def resolve(filters: Iterable[str | FilterCurve]) -> tuple[FilterCurve, ...]:
     """Curves of filters that are given by name, by group (`GROUP-*`) or as curves.
 

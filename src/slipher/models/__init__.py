@@ -2,15 +2,28 @@
 
 from pathlib import Path
 
+from ..errors import InputError
+from . import emulator, photometric_recipe
+from . import recipe as galaxy
 from .calibration import calibrate
 from .fitting import fit
 from .mocks import simulate
-from .recipe import read_recipe, run
 from .shipped import card, names
 
 __all__ = ["calibrate", "card", "fit", "names", "simulate", "train"]
 
+KINDS = {"galaxy": galaxy, "photometry": photometric_recipe, "emulator": emulator}
+
 
 def train(recipe: str | Path, out: str | Path, *, resume: bool = True, progress=None) -> Path:
-    """Train the model of a recipe (a TOML file) in a folder; see `slipher.models.recipe.run`."""
-    return run(read_recipe(Path(recipe)), Path(out), resume=resume, progress=progress)
+    """Train the model of a recipe (a TOML file) in a folder: see `run` of `recipe`, `photometric_recipe` and `emulator` in this folder.
+
+    Raises
+    ------
+    InputError
+        If the recipe is of no kind that there is; what else is refused, `run` and `read_recipe` say.
+    """
+    kind = galaxy.content_of(galaxy.read_text(Path(recipe))).get("kind", "galaxy")
+    if kind not in list(KINDS):
+        raise InputError(f"kind = {kind!r} in {recipe}", expected=f"one of {', '.join(KINDS)}", mend="Choose one of those.")
+    return KINDS[kind].run(KINDS[kind].read_recipe(Path(recipe)), Path(out), resume=resume, progress=progress)

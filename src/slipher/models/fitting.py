@@ -1,4 +1,4 @@
-"""`slipher.fit`: from one checked spectrum to its posterior.
+"""`slipher.fit`: from one checked observation to its posterior; here is what it does with a spectrum.
 
     Spectrum --observe--> data --network--> draws --refine--> draws --finish--> Posterior
 
@@ -7,9 +7,7 @@ from (seed, id): the answer depends on nothing else that is fitted in the same r
 """
 
 import time
-from functools import cache, partial
-from hashlib import sha256
-from importlib.metadata import version
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
@@ -20,56 +18,67 @@ from jaxtyping import Array, Float
 
 from ..batches import in_batches
 from ..data.observation import Spectrum
+from ..data.photometry import Photometry
 from ..errors import Flag, InputError
-from ..grids.filters import load_filters
-from ..grids.library import load_library
 from ..inference import covariance, exact
 from ..inference import refine as refinement
 from ..inference.exact import Target
 from ..inference.posterior import Posterior
-from ..inference.prediction import Diagnostics, Prediction
-from ..instrument import simulate, spectrograph
-from ..instrument.filters import filter_matrix
+from ..inference.prediction import Prediction
+from ..instrument import simulate
 from ..instrument.systematics import Systematics
-from ..physics import cosmology, derived, histories, parameters
+from ..physics import cosmology, derived, parameters
 from ..physics.galaxy import View
 from ..units import FLUX_UNIT, LSUN_ERG_S, MPC_CM
-from . import novelty, observed, shipped
+from . import answer, novelty, observed, photometry, shipped
+from .answer import raised, rest_frame, rng_of
 from .observed import Observed
-from .shipped import Shipped
+from .shipped import Shipped, ShippedPhotometry
 
 N_PREDICTED = 100
 HOPELESS = 10.0  # chi^2 per pixel of the network's draws beyond which the model does not hold and refinement would take long for nothing
 DERIVED_BATCH = 100
-LEAST_NOVELTY = -6.0  # what is so much smoother than any simulation is no galaxy with noise
-REST_BANDS = ("sdss2010-u", "sdss2010-g", "sdss2010-r")
 
 
-def fit(spectrum: Spectrum, *, model: str = "galaxy", samples: int = 1000, refine: bool = True, seed: int = 0) -> Posterior:
-    """The posterior of a galaxy's physics given its spectrum.
+def fit(
+    observation: Spectrum | Photometry, *, model: str | None = None, samples: int = 1000, refine: bool = True, seed: int = 0
+) -> Posterior:
+    """The posterior of a galaxy's physics given its spectrum or its photometry.
 
     Parameters
     ----------
-    spectrum
-        Checked data (`slipher.read`, `slipher.spectrum`), with a redshift.
+    observation
+        Checked data (`slipher.read`, `slipher.spectrum`, `slipher.photometry`, a row of `slipher.read_catalogue`). A spectrum needs its
+        redshift; photometry without one is asked for it.
     model
-        Name of a shipped model, or the folder of a trained one.
+        Name of a shipped model, or the folder of a trained one; by default 'galaxy' for spectra and 'photometry' for photometry.
     samples
         Equal-weight draws wanted.
     refine
         Whether to go on from the network's draws to the exact likelihood.
     seed
-        With the spectrum's id, decides all random numbers.
+        With the observation's id, decides all random numbers.
 
     Raises
     ------
     InputError
-        Without a redshift, with one beyond the model, with too few good pixels, or for an unknown model.
+        For a spectrum without a redshift, with one beyond the model, or with too few good pixels; for an unknown model, or one of
+        another kind of data.
     """
-    began = time.perf_counter()
     if samples < 1:
         raise InputError(f"samples={samples}", expected="at least 1", mend="Ask for a positive number of draws.")
-    made = shipped.load(model)
+    kind = "photometry" if isinstance(observation, Photometry) else "galaxy"
+    name = model or kind
+    made = shipped.load(name)
+    if isinstance(made, ShippedPhotometry) != (kind == "photometry"):
+        what = "photometry" if kind == "galaxy" else "spectra"
+        raise InputError(f"model {name!r}, which is of {what}", expected="a model of the data given", mend=f"Choose {kind!r}, the default.")
+    return (photometry.fit if kind == "photometry" else fit_spectrum)(observation, made, name, samples, refine, seed)
+
+
+def fit_spectrum(spectrum: Spectrum, made: Shipped, name: str, samples: int, refine: bool, seed: int) -> Posterior:
+    """`fit` of a spectrum by the model called `name`."""
+    began = time.perf_counter()
     data = observed.observe(spectrum, made)
     rng = rng_of(seed, spectrum.id)
     density, flow = target(data, made), warp(data, made)
@@ -77,7 +86,8 @@ def fit(spectrum: Spectrum, *, model: str = "galaxy", samples: int = 1000, refin
     if refine and _chi2_per_pixel(result.u[: exact.BATCH], density, data) < HOPELESS:
         result = refinement.refine(rng, density, flow, samples)
     finished = finish(rng, result.u, density, data.redshift, data.norm)
-    return _posterior(spectrum, model, made, data, result, finished, _floor(data, density), refine, seed, time.perf_counter() - began)
+    wanted = "refined" if refine else "amortised"
+    return _posterior(spectrum, name, made, data, result, finished, _floor(data, density), wanted, seed, time.perf_counter() - began)
 
 
 def _chi2_per_pixel(u: Float[np.ndarray, "draw parameter"], target: Target, data: Observed) -> float:
@@ -90,11 +100,6 @@ def _floor(data: Observed, target: Target) -> Float[np.ndarray, "pixel"]:
     ivar, inverse = (np.asarray(x, np.float64) for x in (data.ivar, target.task.errors.inverse_sigma))
     seen = (ivar > 0) & (inverse > 0)
     return np.sqrt(np.maximum(np.where(seen, inverse, 1.0) ** -2 - np.where(seen, ivar, 1.0) ** -1, 0.0))
-
-
-def rng_of(seed: int, identifier: str) -> np.random.Generator:
-    """The random numbers of one galaxy."""
-    return np.random.default_rng(int.from_bytes(sha256(f"{seed}:{identifier}".encode()).digest(), "big"))
 
 
 def target(data: Observed, made: Shipped) -> Target:
@@ -133,15 +138,6 @@ class Finished(NamedTuple):
     sfr: Float[np.ndarray, "draw bin"]
     chi2: Float[np.ndarray, "draw"]
     predicted: Float[np.ndarray, "k pixel"]
-
-
-@cache
-def rest_frame() -> tuple[View, Array]:
-    """A view of the rest frame (1.15 A at 5000 A) and the matrix to maggies in u, g, r on it, for derived quantities."""
-    wave = 10 ** np.arange(np.log10(2960.0), np.log10(8000.0), 2.5e-4)
-    view = spectrograph.view(wave, 0.0, load_library(), lsf_kms=80.0)
-    bands = filter_matrix(load_filters(REST_BANDS), jnp.asarray(wave, jnp.float32), min_coverage=0.99)
-    return view, bands
 
 
 def finish(rng: np.random.Generator, u: Float[np.ndarray, "draw parameter"], target: Target, redshift: float, norm: float) -> Finished:
@@ -199,48 +195,28 @@ def _derive(u, log_mass, flux_scale, luminosity, rest, bands, t_universe_gyr, li
 
 
 def _posterior(spectrum, name, made, data, result, finished, sigma, wanted, seed, seconds) -> Posterior:
-    model = made.recipe.preset
-    n = len(spectrum.wave_aa)
     chi2 = float(np.median(finished.chi2)) / data.n_pixels
     strange = novelty.score(data.projected, made.card)
-    held = refinement.holds(result)
-    log_mass = float(np.median(finished.values[model.parameters[-1].name]))
-    flags = spectrum.flags | data.flags | _judge(spectrum, data, made, chi2, strange, log_mass, wanted and not held)
-    inside = data.kept > 0
-    norm = data.norm
-    return Posterior(
-        id=spectrum.id,
-        redshift=float(data.redshift),
-        model=name,
-        survey=spectrum.survey,
-        status="refined" if held else "amortised",
-        samples=finished.values,
-        derived=finished.quantities,
-        history_edges_gyr=np.asarray(histories.bin_edges(data.t_universe_gyr), np.float64),
-        history_sfr=finished.sfr,
-        diagnostics=Diagnostics(
-            method=result.method, ess=float(result.ess), khat=float(result.khat), chi2_per_pixel=chi2,
-            novelty=strange, n_pixels=data.n_pixels, median_sn=_median_sn(data), log_evidence=result.log_evidence,
-        ),
-        prediction=Prediction(
-            wave_aa=spectrum.wave_aa,
-            flux=np.asarray(data.flux[:n], np.float64) * norm,
-            ivar=np.where(inside, np.asarray(data.ivar[:n], np.float64), 0.0) / norm**2,
-            draws=(finished.predicted[:, :n] * norm).astype(np.float32),
-            sigma_model=np.where(inside, sigma[:n], 0.0) * norm,
-            segments=spectrum.segments,
-        ),
-        units={**{p.name: p.unit for p in model.parameters}, **{k: u for k, (u, _) in derived.QUANTITIES.items()}},
-        labels={**{p.name: p.label for p in model.parameters}, **{k: s for k, (_, s) in derived.QUANTITIES.items()}},
-        flags=flags,
+    log_mass = float(np.median(finished.values[made.recipe.preset.parameters[-1].name]))
+    return answer.posterior(
+        spectrum, name=name, model=made.recipe.preset, card=made.card, redshift=data.redshift, t_universe_gyr=float(data.t_universe_gyr),
+        values=finished.values, quantities=finished.quantities, sfr=finished.sfr, result=result, chi2=chi2, novelty=strange,
+        n_pixels=data.n_pixels, median_sn=_median_sn(data), prediction=_prediction(spectrum, data, finished, sigma),
+        flags=spectrum.flags | data.flags | _judge(spectrum, data, made, chi2, strange, log_mass), wanted=wanted, seed=seed,
         seconds=seconds,
-        provenance={
-            "slipher": version("slipher"), "model": name, "model_sha256": made.card["sha256"], "model_slipher": made.card["slipher"],
-            "seed": seed,
-            "configuration": {"samples": len(result.u), "refine": wanted}, "input": spectrum.source,
-            "input_sha256": spectrum.checksum, "ebv": spectrum.ebv, "redshift_given": spectrum.redshift,
-        },
     )  # fmt: skip
+
+
+def _prediction(spectrum: Spectrum, data: Observed, finished: Finished, sigma: np.ndarray) -> Prediction:
+    n, norm, inside = len(spectrum.wave_aa), data.norm, data.kept > 0
+    return Prediction(
+        wave_aa=spectrum.wave_aa,
+        flux=np.asarray(data.flux[:n], np.float64) * norm,
+        ivar=np.where(inside, np.asarray(data.ivar[:n], np.float64), 0.0) / norm**2,
+        draws=(finished.predicted[:, :n] * norm).astype(np.float32),
+        sigma_model=np.where(inside, sigma[:n], 0.0) * norm,
+        segments=spectrum.segments,
+    )
 
 
 def _median_sn(data: Observed) -> float:
@@ -248,7 +224,7 @@ def _median_sn(data: Observed) -> float:
     return float(np.median(np.asarray(data.flux)[seen] * np.sqrt(np.asarray(data.ivar)[seen])))
 
 
-def _judge(spectrum, data, made, chi2, strange, log_mass, unrefined) -> Flag:
+def _judge(spectrum, data, made, chi2, strange, log_mass) -> Flag:
     """Flags that the fit adds. What is not a number is not within its limits."""
     mass = made.recipe.preset.parameters[-1].prior
     limits, low_sn, high_sn = made.card.get("limits", {}), *made.recipe.population.sn
@@ -259,12 +235,8 @@ def _judge(spectrum, data, made, chi2, strange, log_mass, unrefined) -> Flag:
         Flag.REDSHIFT_OUTSIDE_MODEL: not low_z <= data.redshift <= high_z,
         Flag.LOW_SN: sn < low_sn,
         Flag.HIGH_SN: sn > high_sn,
-        Flag.NOVEL: not LEAST_NOVELTY < strange <= limits.get("novelty", 4.0),
+        Flag.NOVEL: not answer.LEAST_NOVELTY < strange <= limits.get("novelty", 4.0),
         Flag.POOR_FIT: not chi2 <= limits.get("chi2_per_pixel", 1.3),
         Flag.MASS_OUTSIDE_PRIOR: not mass.low <= log_mass <= mass.high,
-        Flag.NOT_REFINED: unrefined,
     }
-    flags = Flag(0)
-    for flag, holds in rules.items():
-        flags |= flag if holds else Flag(0)
-    return flags
+    return raised(rules)

@@ -26,13 +26,13 @@ def statistics(chi2_per_pixel: np.ndarray, log_weight: np.ndarray) -> dict:
 
 def score(projected: Projected, card: dict) -> float:
     """Standard deviations above the median of simulations of the same weight (NaN for a model without statistics)."""
+    return score_of(float(projected.chi2_between_lines), float(projected.log_weight), card)
+
+
+def score_of(chi2: float, log_weight: float, card: dict) -> float:
+    """As `score`, of a chi^2 per pixel or band and the logarithm of what it is weighed by."""
     known = card.get("novelty")
     if not known:
         return float("nan")
-    at = float(projected.log_weight)
-
-    def deviation(value: float, table: list) -> float:
-        middle, spread = (np.interp(at, known["log_weight"], [row[i] for row in table]) for i in (0, 1))
-        return float((value - middle) / spread)
-
-    return deviation(np.log(max(float(projected.chi2_between_lines), 1e-6)), known["log_chi2"])
+    middle, spread = (np.interp(log_weight, known["log_weight"], [row[i] for row in known["log_chi2"]]) for i in (0, 1))
+    return float((np.log(max(chi2, 1e-6)) - middle) / spread)

@@ -77,40 +77,49 @@ def read_recipe(path: Path) -> Recipe:
     InputError
         If the file is missing or no TOML, names a preset, section or setting that does not exist, or one of the wrong kind.
     """
+    return parse_recipe(read_text(path))
+
+
+def read_text(path: Path) -> str:
+    """The text of a recipe's file. Raises InputError where it cannot be read."""
     try:
-        text = Path(path).read_text()
+        return Path(path).read_text()
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", "it is no text")
         raise InputError(f"recipe {path} cannot be read ({why})", expected="a TOML file", mend="Check the path.") from error
-    return parse_recipe(text)
+
+
+def content_of(text: str) -> dict:
+    """What a recipe's text says. Raises InputError where it is no TOML."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"a recipe that is no TOML ({error})", expected="TOML", mend="See recipes/galaxy.toml.") from error
 
 
 def parse_recipe(text: str) -> Recipe:
     """The recipe of a TOML text; errors as for `read_recipe`."""
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"a recipe that is no TOML ({error})", expected="TOML", mend="See recipes/galaxy.toml.") from error
+    content = content_of(text)
     if unknown := sorted(set(content) - set(SECTIONS)):
         raise InputError(f"{unknown[0]!r} in a recipe", expected=f"one of {', '.join(SECTIONS)}", mend="Mend the recipe.")
     preset = content.get("preset")
     if preset not in list(MODELS):
         raise InputError(f"preset {preset!r}", expected=f"one of {', '.join(MODELS)}", mend="Choose one of those.")
-    population, systematics = _section(Population, content, "population"), _section(Systematics, content, "systematics")
+    population, systematics = section(Population, content, "population"), section(Systematics, content, "systematics")
     _check(population, systematics)
     return Recipe(
         name=str(content.get("name", preset)),
         preset=MODELS[preset],
         population=population,
         systematics=systematics,
-        ranks=_section(projection.Ranks, content, "projection"),
-        architecture=_section(Architecture, content, "network"),
-        schedule=_section(train.Schedule, content, "schedule"),
+        ranks=section(projection.Ranks, content, "projection"),
+        architecture=section(Architecture, content, "network"),
+        schedule=section(train.Schedule, content, "schedule"),
         text=text,
     )
 
 
-def _section(kind: type, content: dict, name: str) -> Any:
+def section(kind: type, content: dict, name: str) -> Any:
     """A dataclass from a TOML table."""
     table, defaults = content.get(name, {}), dataclasses.asdict(kind())
     if not isinstance(table, dict):
@@ -125,9 +134,9 @@ def _setting(what: str, value: Any, default: Any) -> Any:
     inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
     kinds, expected = {
         int: ((int,), "a whole number"), float: ((int, float), "a number"),
-        tuple: ((list,), "a list of numbers"), dict: ((dict,), "a table of numbers"),
+        tuple: ((list,), "a list of numbers"), dict: ((dict,), "a table of numbers"), bool: ((bool,), "true or false"),
     }[type(default)]  # fmt: skip
-    if type(value) not in kinds or any(type(x) not in (int, float) for x in inside):
+    if type(value) not in kinds or any(type(x) not in (int, float, *(kinds if bool in kinds else ())) for x in inside):
         raise InputError(f"{what} = {value!r}", expected=f"{expected}, as in {default!r}", mend="Mend the recipe.")
     if isinstance(value, dict):
         return {key: float(x) for key, x in value.items()}

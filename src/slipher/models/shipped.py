@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import InputError, ModelFileError
-from ..grids.library import Library, load_library
+from ..grids.library import BroadLibrary, Library, load_broad, load_library
 from ..networks import weights
+from . import photometric_recipe
+from .photometric_recipe import PhotometricRecipe, TrainedPhotometry
 from .recipe import Components, Recipe, TrainedGalaxy, assumptions, parse_recipe, template
 
 FOLDER = Path(__file__).parent.parent / "weights"
@@ -21,6 +23,15 @@ class Shipped(NamedTuple):
     recipe: Recipe
     card: dict
     library: Library
+
+
+class ShippedPhotometry(NamedTuple):
+    """A trained model of photometry with its recipe, card and library."""
+
+    trained: TrainedPhotometry
+    recipe: PhotometricRecipe
+    card: dict
+    library: BroadLibrary
 
 
 def names() -> list[str]:
@@ -61,7 +72,7 @@ def card(name: str) -> dict:
 
 
 @cache
-def load(name: str) -> Shipped:
+def load(name: str) -> Shipped | ShippedPhotometry:
     """A model, checked against the checksum on its card; loaded once a process.
 
     Raises
@@ -72,16 +83,20 @@ def load(name: str) -> Shipped:
     folder = folder_of(name)
     facts = weights.read_card(folder)
     try:
-        recipe, sizes = parse_recipe(facts["recipe"]), Components(**facts["components"])
+        if facts.get("kind") == photometric_recipe.KIND:
+            recipe, library, kind = photometric_recipe.parse_recipe(facts["recipe"]), load_broad(), ShippedPhotometry
+            assumed, blank = photometric_recipe.assumptions(recipe), photometric_recipe.template(recipe)
+        else:
+            recipe, library, kind = parse_recipe(facts["recipe"]), load_library(), Shipped
+            assumed, blank = assumptions(recipe), template(recipe, library, Components(**facts["components"]))
     except (KeyError, TypeError, InputError) as error:
         raise ModelFileError(
-            f"the card of {folder} ({error})", expected="a recipe and the projection's sizes", mend="Train again: slipher train RECIPE."
+            f"the card of {folder} ({error})", expected="a recipe and the network's sizes", mend="Train again: slipher train RECIPE."
         ) from error
-    if changed := [fact for fact, value in assumptions(recipe).items() if facts.get(fact) != value]:
+    if changed := [fact for fact, value in assumed.items() if facts.get(fact) != value]:
         raise ModelFileError(
             f"{folder}, trained by slipher {facts.get('slipher')} with other {' and '.join(changed).replace('_', ' ')}",
             expected=f"those of slipher {version('slipher')}",
             mend="Use the version that it was trained by, or train again: slipher train RECIPE.",
         )
-    library = load_library()
-    return Shipped(weights.load_arrays(template(recipe, library, sizes), folder / "weights.safetensors"), recipe, facts, library)
+    return kind(weights.load_arrays(blank, folder / "weights.safetensors"), recipe, facts, library)

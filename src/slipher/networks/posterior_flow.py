@@ -32,6 +32,11 @@ class PosteriorFlow(eqx.Module):
     mass_shift: Float[Array, ""]
     mass_scale: Float[Array, ""]
 
+    @property
+    def n_parameter(self) -> int:
+        """Dimensions of u-space."""
+        return self.flow.shape[0]
+
     def context(self, features: Float[Array, "feature"]) -> Float[Array, "context"]:
         """Embedding of one galaxy's features; what lies far beyond the simulations is held at their edge."""
         return self.embedding(jnp.clip((features - self.shift) / self.scale, -FEATURE_LIMIT, FEATURE_LIMIT))

@@ -83,6 +83,12 @@ def _integrate_log1pz(
     return span * jnp.sum(_UNIT_WEIGHTS * integrand(jnp.exp(-span * _UNIT_NODES)))
 
 
+def hubble_kms_mpc(redshift: Float[ArrayLike, ""], cosmology: Cosmology = PLANCK15) -> Float[Array, ""]:
+    """Expansion rate at `redshift`, km/s/Mpc."""
+    scale = 1.0 / (1.0 + jnp.asarray(redshift))
+    return cosmology.h0 * _expansion_times_a_three_halves(scale[None], cosmology)[0] / scale**1.5
+
+
 def comoving_distance_mpc(redshift: Float[ArrayLike, ""], cosmology: Cosmology = PLANCK15) -> Float[Array, ""]:
     """Line-of-sight comoving distance, Mpc: c/H0 times the integral of dz/E = a^(1/2) dln(1+z) / (E a^(3/2))."""
 

@@ -1,8 +1,9 @@
 """What astronomers quote of a galaxy, derived from its parameters: masses, rates, ages, colours, indices, line fluxes.
 
 Everything is per draw and needs no data. Masses and rates are of what the spectrum shows: for a fibre spectrum, of the fibre. Stellar
-masses are of living stars, without their remnants (about 0.1 dex less than with them in old galaxies). Equivalent widths are of the
-rest frame, emission positive, over the stars' and nebulae's continuum in side bands.
+masses are of living stars, without their remnants (about 0.1 dex less than with them in old galaxies). The metallicity of stars is the
+mean by mass formed where a model gives them a history of metallicities. Equivalent widths are of the rest frame, emission positive, over
+the stars' and nebulae's continuum in side bands. A model without nebulae leaves all that is of gas undefined: NaN.
 """
 
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from jaxtyping import Array, Float
 from ..grids.library import Library
 from . import galaxy, histories
 from .galaxy import GalaxyModel, Ingredients, Values, View
+from .sed import Sed
 
 Scalar = Float[Array, ""]
 
@@ -61,6 +63,7 @@ QUANTITIES = {
     **{f"flux_{name}": ("1e-17 erg / (s cm2)", rf"F_{{\rm {name}}}") for name in REPORTED_LINES},
     **{f"ew_{name}": ("Angstrom", rf"{{\rm EW}}_{{\rm {name}}}") for name in REPORTED_LINES},
 }
+OF_GAS = ("log_zgas", "log_u", "sigma_gas", *(f"{kind}_{name}" for kind in ("flux", "ew") for name in REPORTED_LINES))
 FLOOR = 1e-13  # mass fraction below which a rate is reported as this: its logarithm has to be finite
 
 
@@ -76,8 +79,8 @@ def stellar(parts: Ingredients, t_universe_gyr: Scalar, log_mass: Scalar, librar
     edges = jnp.minimum(library.age_edges_gyr, t_universe_gyr)
     cumulative = jnp.concatenate([jnp.zeros(1), jnp.cumsum(parts.mass_cells)])
     centres = 0.5 * (edges[1:] + edges[:-1])
-    surviving = jnp.einsum("c,z,zc->", parts.mass_cells, parts.z_weights, library.live_fraction)
-    light = parts.mass_cells * jnp.maximum(parts.z_weights @ library.light_v, 0.0)
+    surviving = jnp.sum(parts.stars * library.live_fraction)
+    light = jnp.maximum(jnp.sum(parts.stars * library.light_v, 0), 0.0)
     recent = jnp.interp(jnp.array([0.01, 0.1]), edges, cumulative)
     log_mstar = log_mass + jnp.log10(surviving)
     log_sfr = log_mass + jnp.log10(jnp.maximum(recent, FLOOR) / jnp.array([1e7, 1e8]))
@@ -127,6 +130,45 @@ def beside_lines(wave_aa: Float[Array, "pixel"], flux: Float[Array, "pixel"]) ->
     return jnp.stack(levels)
 
 
+class RestBands(NamedTuple):
+    """u, g and r in the rest frame: matrix from spectra on a grid to maggies, and the response to the library's lines (if apart)."""
+
+    matrix: Float[Array, "band pixel"]
+    lines: Float[Array, "band line"]
+
+
+def derive_from_sed(
+    model: GalaxyModel, values: Values, light: Sed, log_mass: Scalar, flux_scale: Scalar, t_universe_gyr: Scalar, bands: RestBands,
+    library: Library,
+) -> Derived:  # fmt: skip
+    """Derived quantities of one draw of a galaxy seen in bands: what needs no spectrum (no break, no equivalent widths).
+
+    Parameters as for `derive`; `light` is on the broad library's grid, with its ingredients.
+    """
+    magnitude = -2.5 * jnp.log10(jnp.maximum(bands.matrix @ light.continuum + bands.lines @ light.lines, 1e-30))
+    found = _named(model, values, light.parts, log_mass, t_universe_gyr, library)
+    found["colour_ug"], found["colour_gr"] = magnitude[0] - magnitude[1], magnitude[1] - magnitude[2]
+    luminosity = jnp.asarray(line_sums(library)) @ light.lines
+    found |= {f"flux_{name}": flux_scale * luminosity[i] for i, name in enumerate(REPORTED_LINES)}
+    return Derived(_of_model(model, found, log_mass), rates(model, values, t_universe_gyr, log_mass))
+
+
+def _named(model: GalaxyModel, values: Values, parts: Ingredients, log_mass: Scalar, t_universe_gyr: Scalar, library: Library) -> dict:
+    """Parameters that are reported as they are, and what the ingredients say."""
+    found = {"log_zstar": jnp.log10(parts.metals)} | {name: values[name] for name in QUANTITIES if name in values}
+    return found | stellar(parts, t_universe_gyr, log_mass, library)
+
+
+def _of_model(model: GalaxyModel, found: dict, log_mass: Scalar) -> dict:
+    """The quantities, those of gas undefined for a model without."""
+    return found if model.nebular else found | {name: jnp.full_like(log_mass, jnp.nan) for name in OF_GAS if name in found}
+
+
+def line_sums(library: Library) -> np.ndarray:
+    """Which of the library's lines make up each reported one [reported, line]."""
+    return np.array([[float(name in line.members) for name in library.line_names] for line in REPORTED_LINES.values()], np.float32)
+
+
 def derive(
     model: GalaxyModel, values: Values, log_mass: Scalar, flux_scale: Scalar, line_luminosity: Float[Array, "line"],
     t_universe_gyr: Scalar, rest: View, bands: Float[Array, "band pixel"], library: Library,
@@ -149,12 +191,10 @@ def derive(
     windows = galaxy.line_windows(rest, library.line_wave_aa, values["sigma_gas"])
     whole = smooth + galaxy.spread_lines(rest, jnp.maximum(line_luminosity, 0.0)[:, None] * windows)
     magnitude = -2.5 * jnp.log10(jnp.maximum(bands @ whole, 1e-30))
-    found = stellar(parts, t_universe_gyr, log_mass, library)
-    found.update({name: values[name] for name in QUANTITIES if name in values and name not in found})
+    found = _named(model, values, parts, log_mass, t_universe_gyr, library)
     found["dn4000"] = dn4000(rest.wave_aa, smooth)
     found["colour_ug"], found["colour_gr"] = magnitude[0] - magnitude[1], magnitude[1] - magnitude[2]
-    sums = np.array([[float(name in line.members) for name in library.line_names] for line in REPORTED_LINES.values()], np.float32)
-    luminosity, beside = jnp.asarray(sums) @ line_luminosity, beside_lines(rest.wave_aa, smooth)
+    luminosity, beside = jnp.asarray(line_sums(library)) @ line_luminosity, beside_lines(rest.wave_aa, smooth)
     for i, name in enumerate(REPORTED_LINES):
         found[f"flux_{name}"], found[f"ew_{name}"] = flux_scale * luminosity[i], luminosity[i] / beside[i]
-    return Derived(found, rates(model, values, t_universe_gyr, log_mass))
+    return Derived(_of_model(model, found, log_mass), rates(model, values, t_universe_gyr, log_mass))

@@ -11,7 +11,7 @@ No dust emission, no AGN continuum: the optical and near ultraviolet of galaxies
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import equinox as eqx
@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ..grids.library import Library, dispersion_coordinate
-from . import dust, histories, kinematics
+from . import dust, histories, kinematics, metallicities, provabgs
 from .interpolation import cubic_weights, lagrange_weights
 from .parameters import Parameter, TruncatedNormal, TruncatedStudent2, Uniform
 
@@ -50,7 +50,8 @@ class Ingredients(NamedTuple):
     """What a galaxy is made of, per Msun formed, before dust and motions."""
 
     mass_cells: Float[Array, "cell"]
-    z_weights: Float[Array, "metallicity"]
+    stars: Float[Array, "metallicity cell"]  # mass at the library's metallicities
+    metals: Float[Array, ""]  # mean metallicity by mass, Z/Zsun
     old: Float[Array, "rank_old"]
     young: Float[Array, "rank_young"]
     nebular: Float[Array, "rank_nebular"]
@@ -59,7 +60,11 @@ class Ingredients(NamedTuple):
 
 @dataclass(frozen=True, eq=False)  # hashed by identity: a static argument of jit
 class GalaxyModel:
-    """A preset: which history and dust, which parameters are free with which priors, which are fixed or tied to another."""
+    """A preset: which history and dust, which parameters are free with which priors, which are fixed or tied to another.
+
+    `metallicity` gives log10 Z/Zsun of the stars by age (`slipher.physics.metallicities`). Without `nebular` there are neither emission
+    lines nor the continuum of nebulae, and no parameters of gas.
+    """
 
     name: str
     parameters: tuple[Parameter, ...]
@@ -68,6 +73,8 @@ class GalaxyModel:
     diffuse_shape: dict[str, str] = field(default_factory=dict)  # the curve's shape parameter: the model's parameter
     fixed: dict[str, float] = field(default_factory=dict)
     tied: dict[str, str] = field(default_factory=dict)
+    metallicity: Callable[[Values, Scalar, Float[Array, "edge"]], Float[Array, "#cell"]] = metallicities.constant
+    nebular: bool = True
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -92,14 +99,19 @@ def ingredients(model: GalaxyModel, values: Values, t_universe_gyr: Scalar, libr
     """
     cumulative = model.history(values, t_universe_gyr, library.age_edges_gyr)
     mass = jnp.diff(cumulative)
-    z_star = cubic_weights(values["log_zstar"], library.log_z)
+    log_z = model.metallicity(values, t_universe_gyr, library.age_edges_gyr).clip(library.log_z[0], library.log_z[-1])
+    z_star = jax.vmap(cubic_weights, (0, None), 1)(log_z, library.log_z)
+    stars = z_star * mass
     n = library.n_young
-    lines, continuum = nebular_emission(mass[:n], z_star, values["log_zgas"], values["log_u"], library)
+    lines, continuum = jnp.zeros_like(library.line_wave_aa), jnp.zeros(library.nebular_weights.shape[-1])
+    if model.nebular:
+        lines, continuum = nebular_emission(mass[:n], z_star[:, :n], values["log_zgas"], values["log_u"], library)
     return Ingredients(
         mass_cells=mass,
-        z_weights=z_star,
-        old=_weighted(library.old_weights, z_star, mass[n:]),
-        young=_weighted(library.young_weights, z_star, mass[:n]),
+        stars=stars,
+        metals=jnp.sum(mass * 10**log_z),
+        old=_summed(library.old_weights, stars[:, n:]),
+        young=_summed(library.young_weights, stars[:, :n]),
         nebular=continuum,
         lines=lines,
     )
@@ -107,25 +119,25 @@ def ingredients(model: GalaxyModel, values: Values, t_universe_gyr: Scalar, libr
 
 def nebular_emission(
     mass_young: Float[Array, "cell_young"],
-    z_star: Float[Array, "metallicity"],
+    z_star: Float[Array, "metallicity #cell_young"],
     log_zgas: Scalar,
     log_u: Scalar,
     library: Library,
 ) -> tuple[Float[Array, "line"], Float[Array, "rank_nebular"]]:
     """Line luminosities in Lsun and weights of the nebular continuum, per Msun formed in total.
 
-    The stars' metallicity sets the ionising photons (through H beta), the gas' metallicity and ionisation parameter the rest.
+    The stars' metallicity sets the ionising photons (through H beta), the gas' metallicity and ionisation parameter the rest. `z_star`:
+    weights of the library's metallicities, cell by cell or for all cells.
     """
     w_z, w_u = cubic_weights(log_zgas, library.log_z), cubic_weights(log_u, library.log_u)
-    hbeta = mass_young * 10 ** _weighted(library.log_hbeta, z_star, w_u)
-    ratio = 10 ** _weighted(library.log_line_ratio, w_z, w_u)
-    return hbeta @ ratio, hbeta @ _weighted(library.nebular_weights, w_z, w_u)
+    hbeta = mass_young * 10 ** jnp.sum(z_star * jnp.einsum("zuc,u->zc", library.log_hbeta, w_u), 0)
+    gas = jnp.outer(w_z, w_u)
+    return hbeta @ 10 ** _summed(library.log_line_ratio, gas), hbeta @ _summed(library.nebular_weights, gas)
 
 
-def _weighted(table: Float[Array, "a b *rest"], first: Float[Array, "a"], second: Float[Array, "b"]) -> Float[Array, "*rest"]:
-    """A table summed over its first two axes with the outer product of weights: one product of matrices in a batch."""
-    flat = jnp.outer(first, second).ravel() @ table.reshape(len(first) * len(second), -1)
-    return flat.reshape(table.shape[2:])
+def _summed(table: Float[Array, "a b *rest"], weights: Float[Array, "a b"]) -> Float[Array, "*rest"]:
+    """A table summed over its first two axes with weights: one product of matrices in a batch."""
+    return (weights.ravel() @ table.reshape(weights.size, -1)).reshape(table.shape[2:])
 
 
 def attenuation(model: GalaxyModel, values: Values, wave_aa: Float[Array, "pixel"]) -> dust.TwoComponent:
@@ -247,6 +259,23 @@ GALAXY = GalaxyModel(
     diffuse_shape={"slope": "dust_slope"},
 )
 
+PHOTOMETRY = GalaxyModel(
+    name="photometry",
+    parameters=(
+        *(p for p in GALAXY.parameters[:-1] if p.name not in ("sigma_star", "sigma_gas")),
+        Parameter(
+            "q_pah", "%", r"q_{\rm PAH}", TruncatedNormal(2.5, 1.2, 0.47, 4.58), "share of PAHs in the dust's mass (Draine & Li 2007)"
+        ),
+        Parameter("log_umin", "dex", r"\log U_{\rm min}", Uniform(-1.0, 1.398), "least starlight intensity that heats dust"),
+        Parameter("log_gamma", "dex", r"\log \gamma", TruncatedNormal(-2.0, 0.6, -4.0, -0.5), "share of dust heated by more than it"),
+        _LOG_MASS,
+    ),
+    history=_continuity_burst,
+    diffuse_curve="kriek_conroy",
+    diffuse_shape={"slope": "dust_slope"},
+    fixed={"sigma_star": 150.0, "sigma_gas": 100.0},  # no band sees them
+)
+
 DIGS = GalaxyModel(
     name="digs",
     parameters=(
@@ -263,4 +292,16 @@ DIGS = GalaxyModel(
     tied={"log_zgas": "log_zstar"},
 )
 
-MODELS = {model.name: model for model in (GALAXY, DIGS)}
+PROVABGS = GalaxyModel(  # what it is and where it differs: `slipher.physics.provabgs`
+    name="provabgs",
+    parameters=provabgs.PARAMETERS,
+    history=provabgs.history,
+    metallicity=provabgs.metallicity,
+    nebular=False,
+    diffuse_curve="kriek_conroy",
+    diffuse_shape={"slope": "dust_slope"},
+    fixed=provabgs.FIXED,
+)
+PROVABGS_WIDE = replace(PROVABGS, name="provabgs_wide", parameters=provabgs.PARAMETERS_WIDE, history=provabgs.history_wide)
+
+MODELS = {model.name: model for model in (GALAXY, PHOTOMETRY, DIGS, PROVABGS, PROVABGS_WIDE)}

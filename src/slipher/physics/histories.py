@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 BIN_EDGES_GYR = (0.0, 0.01, 0.1, 0.3, 1.0, 3.0, 6.0)
 N_BINS = len(BIN_EDGES_GYR)
 BURST_WIDTH_DEX = 0.1
+BURST_FADES = 0.02
 
 _DELAYED_SERIES = tuple((-1) ** k * (k - 1) / math.factorial(k) for k in range(9, 1, -1))
 
@@ -65,6 +66,53 @@ def continuity_burst(
     return (1.0 - f) * smooth + f * burst(age_gyr, t_universe_gyr, log_t_burst=log_t_burst)
 
 
+def mixture(
+    age_gyr: Cumulative,
+    t_universe_gyr: Scalar,
+    *,
+    shares: Float[Array, "basis"],
+    age_edges: Float[Array, "step"],
+    masses: Float[Array, "basis step-1"],
+) -> Cumulative:
+    """Shares of basis histories, each of constant star formation between `age_edges`: fractions of the age of the universe, 0 to 1.
+
+    `masses`: share of each basis' mass formed in each step (`slipher.grids.history_bases`).
+    """
+    mass = shares @ masses
+    x = age_gyr / t_universe_gyr
+    share = jnp.clip((x[:, None] - age_edges[:-1]) / jnp.diff(age_edges), 0.0, 1.0)  # of each step, formed since
+    return share @ (mass / mass.sum())
+
+
+def mixture_burst(
+    age_gyr: Cumulative,
+    t_universe_gyr: Scalar,
+    *,
+    shares: Float[Array, "basis"],
+    age_edges: Float[Array, "step"],
+    masses: Float[Array, "basis step-1"],
+    f_burst: Scalar,
+    t_burst_gyr: Scalar,
+) -> Cumulative:
+    """A mixture of bases and a burst of the mass fraction `f_burst`, unless it would lie before the big bang.
+
+    The burst fades out over the last 2 per cent of the age of the universe: at an edge there would be no gradients.
+    """
+    f = f_burst * jnp.clip((1.0 - t_burst_gyr / t_universe_gyr) / BURST_FADES, 0.0, 1.0)
+    smooth = mixture(age_gyr, t_universe_gyr, shares=shares, age_edges=age_edges, masses=masses)
+    log_t = jnp.log10(jnp.minimum(t_burst_gyr, t_universe_gyr))
+    return (1.0 - f) * smooth + f * burst(age_gyr, t_universe_gyr, log_t_burst=log_t)
+
+
+def stick_breaking(sticks: Float[Array, "stick"]) -> Float[Array, "share"]:
+    """Shares of sum one, one more than `sticks`: each takes its fraction of what the ones before it left.
+
+    Flat Dirichlet where stick i of n is Beta(1, n - i), counted from 0 (`parameters.BetaOne`).
+    """
+    left = jnp.concatenate([jnp.ones(1), jnp.cumprod(1.0 - sticks)])
+    return left * jnp.append(sticks, 1.0)
+
+
 def delayed_tau(age_gyr: Cumulative, t_universe_gyr: Scalar, *, age_start_gyr: Scalar, log_tau: Scalar) -> Cumulative:
     """SFR proportional to t exp(-t/tau), t since the beginning `age_start_gyr` ago; tau = 10**log_tau Gyr."""
     start, tau = jnp.minimum(age_start_gyr, t_universe_gyr), 10**log_tau
@@ -96,6 +144,8 @@ HISTORIES: dict[str, Callable[..., Cumulative]] = {
     "continuity": continuity,
     "continuity_burst": continuity_burst,
     "burst": burst,
+    "mixture": mixture,
+    "mixture_burst": mixture_burst,
     "delayed_tau": delayed_tau,
     "exponential": exponential,
     "constant": constant,

@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass
 
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import ndtr, ndtri
+from jax.scipy.special import log_ndtr, ndtr, ndtri
 from jaxtyping import Array, Float
 
 Scalar = Float[Array, "*shape"]
@@ -74,7 +74,23 @@ class TruncatedStudent2:
         return ndtri(0.5 + 0.5 * (2.0 * self._cdf(x) - 1.0) / reach)
 
 
-Prior = Uniform | TruncatedNormal | TruncatedStudent2
+@dataclass(frozen=True)
+class BetaOne:
+    """Beta distribution whose first shape is one (closed form): density `k` (1 - x)^(k - 1) between 0 and 1.
+
+    What stick-breaking draws: the first of k + 1 shares of a flat Dirichlet distribution is Beta(1, k).
+    """
+
+    k: Bound
+
+    def from_normal(self, u: Scalar) -> Scalar:
+        return -jnp.expm1(log_ndtr(-jnp.clip(u, -U_MAX, U_MAX)) / self.k)
+
+    def to_normal(self, x: Scalar) -> Scalar:
+        return -ndtri((1.0 - x) ** self.k)
+
+
+Prior = Uniform | TruncatedNormal | TruncatedStudent2 | BetaOne
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,209 @@
+"""The exact likelihood of photometry, its mass marginalised by quadrature.
+
+    flux_b ~ (1 - p) N(A m_b(u, z), s_b^2 + (f_b A m_b)^2) + p N(A m_b, s_b^2 + (g A m_b)^2),
+             or the same with Phi((limit_b - A m_b) / sigma) for an upper limit
+
+A is the mass, p the share of outliers (`slipher.instrument.band_errors`). With errors that grow with the model, upper limits and a prior
+in mass and redshift together nothing is Gaussian in A, so that the integral over log A is a sum: nodes lie about the best amplitude,
+denser than its error there and out to both ends of the prior.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import log_ndtr
+from jaxtyping import Array, Bool, Float
+
+from ..batches import in_batches
+from ..grids.library import BroadLibrary
+from ..instrument import photometer
+from ..instrument.band_errors import BandErrors
+from ..instrument.photometer import Photometer
+from ..physics import abundance, cosmology, parameters, sed
+from ..physics.abundance import RedshiftRange
+from ..physics.galaxy import GalaxyModel
+from ..physics.sed import Sed
+
+BATCH = 25
+N_NODES = 64
+REACH_DEX = 9.0  # of the nodes on both sides of the best amplitude: the prior's whole range
+LEAST_SD_DEX, MOST_SD_DEX = 1e-3, 0.5  # of the width that sets how dense the nodes are
+
+Points = Float[Array, "draw parameter"] | Float[np.ndarray, "draw parameter"]
+Scalar = Float[Array, ""]
+
+
+class Bands(eqx.Module):
+    """One galaxy's photometry, ready for the likelihood: fluxes in nanomaggies; ivar 0 is no information.
+
+    `redshift` is the galaxy's, where it is known; `ebv` the Milky Way's E(B-V) in front of it.
+    """
+
+    photometer: Photometer
+    flux: Float[Array, "band"]
+    ivar: Float[Array, "band"]
+    censored: Bool[Array, "band"]
+    redshift: Scalar
+    ebv: Scalar
+
+
+class Assumed(NamedTuple):
+    """What is static: the preset, the range of a free redshift (None: known), the prior of mass and redshift, and the error model.
+
+    `counted`: that prior is how many galaxies there are (`slipher.physics.abundance`); else log mass and ln(1 + z) are uniform.
+    """
+
+    model: GalaxyModel
+    redshift: RedshiftRange | None
+    counted: bool
+    errors: BandErrors
+
+
+class PhotometricTarget(NamedTuple):
+    """All that the posterior density of a galaxy's photometry depends on, besides the parameters."""
+
+    task: Bands
+    library: BroadLibrary
+    assumed: Assumed
+
+    @property
+    def n_parameter(self) -> int:
+        """Dimensions of u-space: the redshift, if it is free, then the preset's parameters without the mass."""
+        return len(self.assumed.model.parameters) - 1 + (self.assumed.redshift is not None)
+
+    def log_posterior(self, u: Points) -> Float[np.ndarray, "draw"]:
+        """log p(data | u) + log N(u; 0, 1) of points, up to a constant."""
+        return self.evaluate(u, lambda draw: draw.log_posterior).astype(np.float64)
+
+    def left_out(self) -> float:
+        """What `log_posterior` leaves out of prior and likelihood, with its sign changed; the noise's own constants are no model's."""
+        return 0.5 * self.n_parameter * np.log(2 * np.pi)
+
+    def evaluate(self, u: Points, keep: Callable[["Draw"], Any], *, uniform: np.ndarray | None = None) -> Any:
+        """What `keep` takes of the `Draw` of each point; `uniform` [draw] in (0, 1) decides its mass (the median without)."""
+        uniform = np.full(len(u), 0.5, np.float32) if uniform is None else uniform
+        return in_batches(lambda *some: keep(_evaluate(*some, *self)), BATCH, np.asarray(u, np.float32), np.asarray(uniform, np.float32))
+
+
+class Draw(NamedTuple):
+    """A point against the data: fluxes in nanomaggies at the mass drawn; chi^2 is of measured bands, not of limits.
+
+    `light` is the galaxy's in its rest frame, per Msun formed.
+    """
+
+    log_posterior: Scalar
+    chi2: Scalar
+    log_mass: Scalar
+    redshift: Scalar
+    flux: Float[Array, "band"]
+    sigma: Float[Array, "band"]
+    light: Sed
+
+
+@partial(jax.jit, static_argnames="assumed")
+def _evaluate(u: Array, uniform: Array, task: Bands, library: BroadLibrary, assumed: Assumed) -> Draw:
+    return jax.vmap(lambda point, number: at_point(point, number, task, library, assumed))(u, uniform)
+
+
+def at_point(u: Float[Array, "parameter"], uniform: Scalar, task: Bands, library: BroadLibrary, assumed: Assumed) -> Draw:
+    """One point of u-space against the data."""
+    redshift, values = named(u, task, assumed)
+    light = sed.sed(assumed.model, values, cosmology.age_gyr(redshift), library)
+    unit = photometer.observe(task.photometer, light, redshift, task.ebv, library)
+    fraction = assumed.errors.fraction(task.photometer.pivot_aa, redshift)
+    masses = mass_posterior(unit, fraction, redshift, task, assumed)
+    log_mass = masses.quantile(uniform)
+    flux = unit * 10 ** (log_mass - photometer.LOG_MASS_UNIT)
+    variance = _variance(flux, fraction, task)
+    measured = (task.ivar > 0) & ~task.censored
+    chi2 = jnp.sum(jnp.where(measured, (task.flux - flux) ** 2 / variance, 0.0))
+    return Draw(masses.log_evidence - 0.5 * jnp.sum(u**2), chi2, log_mass, redshift, flux, jnp.sqrt(variance), light)
+
+
+def named(u: Float[Array, "parameter"], task: Bands, assumed: Assumed) -> tuple[Scalar, dict[str, Scalar]]:
+    """Redshift and the preset's free values of a point."""
+    if assumed.redshift is None:
+        return task.redshift, parameters.from_normal(assumed.model.parameters[:-1], u)
+    redshift = assumed.redshift.from_normal(u[0])
+    return redshift, parameters.from_normal(assumed.model.parameters[:-1], u[1:])
+
+
+class Masses(NamedTuple):
+    """The posterior of log10 M (formed, Msun) given everything else, at nodes; and the evidence that is left when mass is gone."""
+
+    log_mass: Float[Array, "node"]
+    weight: Float[Array, "node"]
+    log_evidence: Scalar
+
+    def quantile(self, q: Scalar) -> Scalar:
+        """log10 M below which the probability is q."""
+        middle = jnp.cumsum(self.weight) - 0.5 * self.weight
+        return jnp.interp(q, middle, self.log_mass)
+
+
+def mass_posterior(unit: Float[Array, "band"], fraction: Float[Array, "band"], redshift: Scalar, task: Bands, assumed: Assumed) -> Masses:
+    """Integrate over the mass; `unit` are the fluxes of 10^10 Msun."""
+    best, sd = _best_amplitude(unit, fraction, task)
+    spread = jnp.clip(sd / best / np.log(10.0), LEAST_SD_DEX, MOST_SD_DEX)
+    x = jnp.linspace(-1.0, 1.0, N_NODES) * jnp.arcsinh(REACH_DEX / spread)
+    log_mass = photometer.LOG_MASS_UNIT + jnp.log10(best) + spread * jnp.sinh(x)
+    mass_prior = assumed.model.parameters[-1].prior
+    # A node counts with the part of its cell that lies inside the prior.
+    edges = jnp.clip(0.5 * (log_mass[1:] + log_mass[:-1]), mass_prior.low, mass_prior.high)
+    width = jnp.diff(jnp.concatenate([jnp.array([mass_prior.low]), edges, jnp.array([mass_prior.high])]))
+    inside = jnp.clip(log_mass, mass_prior.low, mass_prior.high)
+    log_density = jax.vmap(lambda m: log_likelihood(unit * 10 ** (m - photometer.LOG_MASS_UNIT), fraction, task, assumed.errors))(inside)
+    log_density += log_prior(inside, redshift, assumed)
+    log_weight = jnp.where(width > 0, jnp.log(jnp.maximum(width, 1e-30)), -jnp.inf) + log_density
+    log_evidence = jax.nn.logsumexp(log_weight)
+    return Masses(inside, jnp.exp(log_weight - log_evidence), log_evidence)
+
+
+def log_prior(log_mass: Float[Array, "node"], redshift: Scalar, assumed: Assumed) -> Float[Array, "node"]:
+    """ln of the prior of mass and redshift over that which u-space stands for; of a known redshift, of the mass alone."""
+    mass = assumed.model.parameters[-1].prior
+    if not assumed.counted:
+        return jnp.full_like(log_mass, -np.log(mass.high - mass.low))
+    if assumed.redshift is None:
+        return abundance.log_mass_function(log_mass, redshift)
+    return abundance.log_abundance(log_mass, redshift) - assumed.redshift.log_density(redshift)
+
+
+def log_likelihood(flux: Float[Array, "band"], fraction: Float[Array, "band"], task: Bands, errors: BandErrors) -> Scalar:
+    """ln p(data | fluxes), without what depends on the noise alone."""
+    share, size = errors.outliers, errors.outlier_size
+
+    def term(fraction: Array) -> Float[Array, "band"]:
+        variance = _variance(flux, fraction, task)
+        left = (task.flux - flux) / jnp.sqrt(variance)
+        return jnp.where(task.censored, log_ndtr(left), -0.5 * left**2 - 0.5 * jnp.log(variance * task.ivar + (task.ivar <= 0)))
+
+    each = jnp.logaddexp(jnp.log1p(-share) + term(fraction), jnp.log(share) + term(jnp.hypot(fraction, size)))
+    return jnp.sum(jnp.where(task.ivar > 0, each, 0.0))
+
+
+def _variance(flux: Float[Array, "band"], fraction: Float[Array, "band"], task: Bands) -> Float[Array, "band"]:
+    return 1.0 / jnp.where(task.ivar > 0, task.ivar, 1.0) + (fraction * flux) ** 2
+
+
+def _best_amplitude(unit: Float[Array, "band"], fraction: Float[Array, "band"], task: Bands) -> tuple[Scalar, Scalar]:
+    """Amplitude of least squares and its error, positive; errors of the model by the data, then by itself. Limits count as zeros."""
+    known = task.ivar > 0
+    noise = 1.0 / jnp.where(known, task.ivar, 1.0)
+    data = jnp.where(task.censored, 0.0, task.flux)
+
+    def solve(flux: Array) -> tuple[Scalar, Scalar]:
+        weight = jnp.where(known, 1.0 / (noise + (fraction * flux) ** 2), 0.0)
+        precision = jnp.sum(weight * unit**2) + 1e-30
+        sd = 1.0 / jnp.sqrt(precision)
+        return jnp.maximum(jnp.sum(weight * unit * data) / precision, 0.3 * sd), sd
+
+    best, _ = solve(data)
+    for _ in range(2):
+        best, sd = solve(best * unit)
+    return jnp.clip(best, 1e-12, 1e8), sd

@@ -1,0 +1,82 @@
+"""What every fit has in common, whatever was observed: random numbers, rest frame, flags, and the `Posterior` that it ends in."""
+
+from functools import cache
+from hashlib import sha256
+from importlib.metadata import version
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ..errors import Flag
+from ..grids.filters import load_filters
+from ..grids.library import load_library
+from ..inference import refine as refinement
+from ..inference.posterior import Posterior
+from ..inference.prediction import Diagnostics, Prediction
+from ..inference.refine import Refined
+from ..instrument import spectrograph
+from ..instrument.filters import filter_matrix
+from ..physics import derived, histories
+from ..physics.galaxy import GalaxyModel, View
+
+LEAST_NOVELTY = -6.0  # what is so much smoother than any simulation is no galaxy with noise
+REST_BANDS = ("sdss2010-u", "sdss2010-g", "sdss2010-r")
+REDSHIFT_UNITS, REDSHIFT_LABELS = {"redshift": ""}, {"redshift": "z"}
+
+
+def rng_of(seed: int, identifier: str) -> np.random.Generator:
+    """The random numbers of one galaxy."""
+    return np.random.default_rng(int.from_bytes(sha256(f"{seed}:{identifier}".encode()).digest(), "big"))
+
+
+@cache
+def rest_frame() -> tuple[View, Array]:
+    """A view of the rest frame (1.15 A at 5000 A) and the matrix to maggies in u, g, r on it, for derived quantities."""
+    wave = 10 ** np.arange(np.log10(2960.0), np.log10(8000.0), 2.5e-4)
+    view = spectrograph.view(wave, 0.0, load_library(), lsf_kms=80.0)
+    bands = filter_matrix(load_filters(REST_BANDS), jnp.asarray(wave, jnp.float32), min_coverage=0.99)
+    return view, bands
+
+
+def raised(rules: dict[Flag, bool]) -> Flag:
+    """The flags whose rules hold."""
+    flags = Flag(0)
+    for flag, holds in rules.items():
+        flags |= flag if holds else Flag(0)
+    return flags
+
+
+def posterior(
+    observation, *, name: str, model: GalaxyModel, card: dict, redshift: float, t_universe_gyr: float, values: dict, quantities: dict,
+    sfr: np.ndarray, result: Refined, chi2: float, novelty: float, n_pixels: int, median_sn: float, prediction: Prediction, flags: Flag,
+    wanted: str, seed: int, seconds: float,
+) -> Posterior:  # fmt: skip
+    """The answer for one observation (with `id`, `survey`, `source`, `checksum`, `ebv` and `redshift`) by the model called `name`."""
+    held = refinement.holds(result)
+    return Posterior(
+        id=observation.id,
+        redshift=float(redshift),
+        model=name,
+        survey=observation.survey,
+        status="refined" if held else "amortised",
+        samples=values,
+        derived=quantities,
+        history_edges_gyr=np.asarray(histories.bin_edges(t_universe_gyr), np.float64),
+        history_sfr=sfr,
+        diagnostics=Diagnostics(
+            method=result.method, ess=float(result.ess), khat=float(result.khat), rhat=float(result.rhat), chi2_per_pixel=chi2,
+            novelty=novelty, n_pixels=n_pixels, median_sn=median_sn, log_evidence=result.log_evidence, divergences=result.divergences,
+        ),
+        prediction=prediction,
+        units=REDSHIFT_UNITS | {p.name: p.unit for p in model.parameters} | {k: u for k, (u, _) in derived.QUANTITIES.items()},
+        labels=REDSHIFT_LABELS | {p.name: p.label for p in model.parameters} | {k: s for k, (_, s) in derived.QUANTITIES.items()},
+        flags=flags | (Flag(0) if held or wanted == "amortised" else Flag.NOT_REFINED),
+        seconds=seconds,
+        provenance={
+            "slipher": version("slipher"), "model": name, "model_sha256": card["sha256"], "model_slipher": card["slipher"],
+            "seed": seed,
+            "configuration": {"samples": len(sfr), "sampler": wanted}, "input": observation.source,
+            "input_sha256": observation.checksum, "ebv": observation.ebv, "redshift_given": observation.redshift,
+        },
+    )  # fmt: skip

@@ -1,0 +1,210 @@
+"""From one galaxy's checked photometry to its posterior: what `slipher.fit` does with a `Photometry`.
+
+    Photometry --observe--> bands --network--> draws --refine--> draws --finish--> Posterior
+
+The same steps as for a spectrum (`fitting`), with the photometer for the spectrograph. Where no redshift is given it is the first
+parameter; where one is given, the network's second part alone proposes.
+"""
+
+import time
+from functools import partial
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..batches import in_batches
+from ..data.photometry import Photometry
+from ..errors import Flag
+from ..grids.library import BroadLibrary
+from ..inference import refine as refinement
+from ..inference.photometric import BATCH, Assumed, Bands, PhotometricTarget, at_point, named
+from ..inference.posterior import Posterior
+from ..inference.prediction import Prediction
+from ..instrument import photometer
+from ..networks import bands as bands_
+from ..physics import cosmology, derived
+from . import answer, novelty
+from .shipped import ShippedPhotometry
+
+N_PREDICTED = 100
+LIMIT_SHARE = 0.5  # of an upper limit, which the network reads as a measurement of half of it with an error as large
+
+
+def fit(photometry: Photometry, made: ShippedPhotometry, name: str, samples: int, refine: bool, seed: int) -> Posterior:
+    """`slipher.fit` of photometry by the model called `name`; without a single band all draws are NaN, and flagged."""
+    began = time.perf_counter()
+    data = observe(photometry, made)
+    rng = answer.rng_of(seed, photometry.id)
+    density, flow = target(data, made), warp(data, made)
+    seen = bool((photometry.ivar > 0).any())
+    if refine and seen:
+        result = refinement.refine(rng, density, flow, samples)
+    else:
+        result = refinement.Refined(flow.sample(rng, samples)[0], "amortised", np.nan, np.nan, None)
+    finished = finish(rng, result.u, density)
+    if not seen:
+        finished = jax.tree.map(lambda x: np.full_like(x, np.nan), finished)
+    wanted = "refined" if refine else "amortised"
+    return _posterior(photometry, name, made, data, result, finished, wanted, seed, time.perf_counter() - began)
+
+
+class ObservedBands(NamedTuple):
+    """Photometry ready for the likelihood and for the network."""
+
+    task: Bands
+    features: Float[Array, "feature"]
+    smooth: bands_.Smooth
+    known: bool
+    flags: Flag
+
+
+def observe(photometry: Photometry, made: ShippedPhotometry) -> ObservedBands:
+    """Prepare photometry; bands that carry no information keep their place."""
+    camera = photometer.photometer(photometry.bands)
+    known = photometry.redshift is not None
+    low, high = made.recipe.population.redshift
+    ebv = photometry.ebv or 0.0
+    task = Bands(
+        camera,
+        jnp.asarray(photometry.flux, jnp.float32),
+        jnp.asarray(photometry.ivar, jnp.float32),
+        jnp.asarray(photometry.censored),
+        jnp.float32(max(photometry.redshift, low) if known else 0.0),
+        jnp.float32(ebv),
+    )
+    weights = jnp.asarray(bands_.weights_of(photometry.bands), jnp.float32)
+    smooth, features = _seen(task, weights, made.trained.prior)
+    outside = known and not low <= photometry.redshift <= high
+    flags = (Flag.EBV_ASSUMED_ZERO if photometry.ebv is None else Flag(0)) | (Flag.REDSHIFT_OUTSIDE_MODEL if outside else Flag(0))
+    return ObservedBands(task, features, smooth, known, flags)
+
+
+@jax.jit
+def _seen(task: Bands, weights: Float[Array, "band node"], prior: bands_.NodePrior) -> tuple[bands_.Smooth, Array]:
+    through = photometer.pivot_transmission(task.photometer, task.ebv)
+    flux = jnp.where(task.censored, LIMIT_SHARE * task.flux, task.flux) / through
+    limit = 1.0 / jnp.maximum(task.flux, 1e-12) ** 2
+    ivar = jnp.where(task.ivar > 0, jnp.where(task.censored, limit, task.ivar), 0.0) * through**2
+    found = bands_.smooth(flux, ivar, weights, prior)
+    return found, bands_.features(found)
+
+
+def target(data: ObservedBands, made: ShippedPhotometry) -> PhotometricTarget:
+    """The exact posterior density."""
+    assumed = made.recipe.assumed
+    return PhotometricTarget(data.task, made.library, assumed._replace(redshift=None) if data.known else assumed)
+
+
+def warp(data: ObservedBands, made: ShippedPhotometry) -> refinement.Warp:
+    """The flow at this galaxy's features: of redshift and galaxy, or of the galaxy at its redshift."""
+    network = made.trained.network
+    if not data.known:
+        return refinement.Warp(network, data.features)
+    u_redshift = made.recipe.assumed.redshift.to_normal(data.task.redshift)
+    return refinement.Warp(network.galaxy, _galaxy_context(network, data.features, u_redshift))
+
+
+@eqx.filter_jit
+def _galaxy_context(network, features: Array, u_redshift: Array) -> Array:
+    return network.galaxy_context(features, jnp.clip(u_redshift, -4.0, 4.0))
+
+
+class Finished(NamedTuple):
+    """Draws with their masses and redshifts, derived quantities, and fluxes predicted in the bands: of one draw, or [draw, ...] of many."""
+
+    values: dict[str, Any]
+    quantities: dict[str, Any]
+    redshift: Any
+    sfr: Any
+    chi2: Any
+    flux: Any
+    sigma: Any
+
+
+def finish(rng: np.random.Generator, u: Float[np.ndarray, "draw parameter"], target: PhotometricTarget) -> Finished:
+    """Draw masses given each u, and derive what astronomers quote."""
+    uniform = rng.random(len(u)).astype(np.float32)
+    colours = photometer.rest_bands(answer.REST_BANDS, target.library)
+    found = in_batches(lambda *some: _finish(*some, colours, *target), BATCH, u.astype(np.float32), uniform)
+    return jax.tree.map(lambda x: x.astype(np.float64), found)
+
+
+@partial(jax.jit, static_argnames="assumed")
+def _finish(u: Array, uniform: Array, colours: derived.RestBands, task: Bands, library: BroadLibrary, assumed: Assumed) -> Finished:
+    return jax.vmap(lambda point, number: finish_point(point, number, colours, task, library, assumed))(u, uniform)
+
+
+def finish_point(
+    u: Float[Array, "parameter"], uniform: Array, colours: derived.RestBands, task: Bands, library: BroadLibrary, assumed: Assumed
+) -> Finished:
+    """One draw: its mass by a uniform number, and what follows."""
+    model, draw = assumed.model, at_point(u, uniform, task, library, assumed)
+    redshift, values = named(u, task, assumed)
+    scale = 10 ** (draw.log_mass - photometer.LOG_MASS_UNIT) * photometer.flux_of_luminosity(redshift)
+    made = derived.derive_from_sed(
+        model, model.complete(values), draw.light, draw.log_mass, scale, cosmology.age_gyr(redshift), colours, library.light
+    )
+    free = {} if assumed.redshift is None else {"redshift": redshift}
+    samples = free | values | {model.parameters[-1].name: draw.log_mass}
+    return Finished(samples, made.quantities, redshift, made.sfr, draw.chi2, draw.flux, draw.sigma)
+
+
+def prediction(photometry: Photometry, finished: Finished, some: np.ndarray) -> Prediction:
+    """Observed and predicted fluxes in nanomaggies, band by band."""
+    noise = 1.0 / np.where(photometry.ivar > 0, photometry.ivar, 1.0)
+    model_error = np.sqrt(np.maximum(np.median(finished.sigma, 0) ** 2 - noise, 0.0))
+    return Prediction(
+        wave_aa=np.array([band.pivot_aa for band in photometry.bands]),
+        flux=photometry.flux,
+        ivar=photometry.ivar,
+        draws=finished.flux[some].astype(np.float32),
+        sigma_model=model_error,
+        bands=tuple(band.name for band in photometry.bands),
+    )
+
+
+def peak_sn(photometry: Photometry) -> float:
+    """The best band's signal-to-noise ratio; NaN without one."""
+    measured = (photometry.ivar > 0) & ~photometry.censored
+    return float(np.max(photometry.flux[measured] * np.sqrt(photometry.ivar[measured]))) if measured.any() else float("nan")
+
+
+def strangeness(photometry: Photometry, data: ObservedBands, made: ShippedPhotometry) -> float:
+    """Novelty: how far from smooth the bands are, compared with simulations of the same S/N."""
+    n = float(data.smooth.n_bands)
+    sn = peak_sn(photometry)
+    if n == 0 or not sn > 0:
+        return float("nan")
+    return novelty.score_of(float(data.smooth.chi2) / n, float(np.log(sn)), made.card)
+
+
+def _posterior(photometry, name, made, data, result, finished, wanted, seed, seconds) -> Posterior:
+    n_bands = int((photometry.ivar > 0).sum())
+    measured = int(((photometry.ivar > 0) & ~photometry.censored).sum())
+    chi2 = float(np.median(finished.chi2)) / measured if measured else float("nan")
+    strange, sn, redshift = strangeness(photometry, data, made), peak_sn(photometry), float(np.median(finished.redshift))
+    some = np.linspace(0, len(finished.redshift) - 1, min(N_PREDICTED, len(finished.redshift))).astype(int)
+    return answer.posterior(
+        photometry, name=name, model=made.recipe.preset, card=made.card, redshift=redshift,
+        t_universe_gyr=float(cosmology.age_gyr(jnp.float32(redshift))), values=finished.values, quantities=finished.quantities,
+        sfr=finished.sfr, result=result, chi2=chi2, novelty=strange, n_pixels=n_bands, median_sn=sn,
+        prediction=prediction(photometry, finished, some), flags=photometry.flags | data.flags | _judge(made, chi2, strange, sn, measured),
+        wanted=wanted, seed=seed, seconds=seconds,
+    )  # fmt: skip
+
+
+def _judge(made: ShippedPhotometry, chi2: float, strange: float, sn: float, measured: int) -> Flag:
+    """Flags that the fit adds. What is not a number is not within its limits."""
+    limits, (low_sn, high_sn) = made.card.get("limits", {}), made.recipe.population.sn
+    return answer.raised(
+        {
+            Flag.LOW_SN: not sn >= low_sn,
+            Flag.HIGH_SN: sn > high_sn,
+            Flag.NOVEL: not answer.LEAST_NOVELTY < strange <= limits.get("novelty", 4.0),
+            Flag.POOR_FIT: measured > 0 and not chi2 <= limits.get("chi2_per_pixel", 3.0),
+        }
+    )
