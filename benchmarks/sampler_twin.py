@@ -20,7 +20,7 @@ import numpy as np
 from tables import machine, markdown_table, write_section
 
 from slipher.inference import exact, refine
-from slipher.models import fitting, mocks, observed, shipped
+from slipher.models import mocks, observed, shipped, spectra
 
 WALKERS = 50  # twice a batch of the likelihood: a move is proposed to half of them
 CHUNK = 250
@@ -96,7 +96,7 @@ def main() -> None:
     for i in range(options.mocks):
         spectrum, truth = mocks.mock(i, made, survey=None, seed=SEED, redshift=None, median_sn=None)
         data = observed.observe(spectrum, made)
-        target, warp = fitting.target(data, made), fitting.warp(data, made)
+        target, warp = spectra.target(data, made), spectra.warp(data, made)
         target.log_posterior(warp.sample(np.random.default_rng(i), 1)[0])  # compiled before the clock starts
         began = time.process_time()
         fits = [refine.refine(np.random.default_rng([k, i]), target, warp, 1000) for k in range(options.fits)]

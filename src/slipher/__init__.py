@@ -4,8 +4,10 @@ This is the public face, a table of contents:
 
 - `read` opens survey files and tables, `spectrum` makes a `Spectrum` from arrays, `write_spectrum` writes one, and
   `bundled_spectrum` is the galaxy that ships with slipher;
-- `fit` takes a `Spectrum` to a `Posterior`, which has `samples`, `summary()`, `predict()`, `plot()`, `save()`, `load()`
-  and `to_arviz()`;
+- `photometry` makes a `Photometry` from fluxes in bands, `read_catalogue` a `Catalogue` of many from a file, and `Galaxy` joins a
+  spectrum and photometry of one galaxy by an `Aperture`;
+- `fit` takes a `Spectrum`, a `Photometry` or a `Galaxy` to a `Posterior`, which has `samples`, `summary()`, `predict()`, `plot()`,
+  `save()`, `load()` and `to_arviz()`; `fit_rows` takes a `Catalogue` to a table;
 - `simulate` makes mock spectra with their true values;
 - `citation` says whom to cite; `errors` holds what slipher raises and flags.
 
@@ -17,29 +19,36 @@ from importlib.metadata import version
 
 from slipher import errors
 from slipher.citation import citation
-from slipher.data import Spectrum, read, spectrum, write_spectrum
+from slipher.data import Aperture, Catalogue, Galaxy, Photometry, Spectrum, photometry, read, read_catalogue, spectrum, write_spectrum
 from slipher.data.bundled import bundled_spectrum
 from slipher.inference.posterior import Posterior
 
 __all__ = [
+    "Aperture",
+    "Catalogue",
+    "Galaxy",
+    "Photometry",
     "Posterior",
     "Spectrum",
     "bundled_spectrum",
     "citation",
     "errors",
     "fit",
+    "fit_rows",
+    "photometry",
     "read",
+    "read_catalogue",
     "simulate",
     "spectrum",
     "write_spectrum",
 ]
 __version__ = version("slipher")
 
-_FROM_MODELS = ("fit", "simulate")
+_FROM_MODELS = ("fit", "fit_rows", "simulate")
 
 
 def __getattr__(name: str):
-    """`fit` and `simulate`, at the cost of importing JAX (PEP 562)."""
+    """`fit`, `fit_rows` and `simulate`, at the cost of importing JAX (PEP 562)."""
     if name not in _FROM_MODELS:
         raise AttributeError(f"module 'slipher' has no attribute {name!r}")
     return getattr(import_module("slipher.models"), name)

@@ -8,7 +8,7 @@ import pytest
 
 from slipher.data import Spectrum
 from slipher.inference import exact, refine
-from slipher.models import fitting, mocks, observed, shipped
+from slipher.models import mocks, observed, shipped, spectra
 
 
 @dataclass
@@ -34,7 +34,7 @@ def case(number: int, *, survey: str, redshift: float, median_sn: float) -> Case
     made = shipped.load("galaxy")
     spectrum, truth = mocks.mock(number, made, survey=survey, seed=20, redshift=redshift, median_sn=median_sn)
     data = observed.observe(spectrum, made)
-    target, warp = fitting.target(data, made), fitting.warp(data, made)
+    target, warp = spectra.target(data, made), spectra.warp(data, made)
     draws, log_q = warp.sample(np.random.default_rng(0), 6000)
     return Case(spectrum, truth, data, target, warp, draws, log_q, target.log_posterior(draws))
 

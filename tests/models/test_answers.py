@@ -9,7 +9,7 @@ import slipher
 from slipher.data.vacuum import vacuum_to_air
 from slipher.errors import Flag, InputError
 from slipher.inference import population, refine
-from slipher.models import fitting, mocks, observed, shipped
+from slipher.models import mocks, observed, shipped, spectra
 
 MODEL_FLAGS = (
     Flag.LOW_SN | Flag.HIGH_SN | Flag.NOVEL | Flag.POOR_FIT | Flag.MASS_OUTSIDE_PRIOR | Flag.REDSHIFT_ADJUSTED | Flag.REDSHIFT_OUTSIDE_MODEL
@@ -37,9 +37,9 @@ def test_the_band_holds_what_the_error_model_leaves_open(galaxy):
     """Calibration and mismatch are drawn: the band is as wide as they are uncertain, not only as the parameters are."""
     made = shipped.load("galaxy")
     data = observed.observe(galaxy[0], made)
-    target = fitting.target(data, made)
-    u = fitting.warp(data, made).sample(np.random.default_rng(0), 1)[0].repeat(100, 0)
-    drawn = fitting.finish(np.random.default_rng(1), u, target, data.redshift, data.norm).predicted
+    target = spectra.target(data, made)
+    u = spectra.warp(data, made).sample(np.random.default_rng(0), 1)[0].repeat(100, 0)
+    drawn = spectra.finish(np.random.default_rng(1), u, target, data.redshift, data.norm).predicted
     inside = np.asarray(data.ivar) > 0
     errors = target.task.errors
     of_templates = np.sqrt(np.asarray(errors.vectors) ** 2 @ np.asarray(errors.share))[inside] / np.asarray(errors.inverse_sigma)[inside]

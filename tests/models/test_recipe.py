@@ -330,5 +330,5 @@ def test_models_of_other_priors_or_another_error_model_are_refused(name, tmp_pat
 )
 def test_cards_that_do_not_say_what_the_model_is_are_refused(change, tmp_path):
     """As those of versions that wrote other cards."""
-    with pytest.raises(ModelFileError, match=r"the card of .*expected a recipe and the projection's sizes"):
+    with pytest.raises(ModelFileError, match=r"the card of .*expected a recipe and the network's sizes"):
         shipped.load(with_card(tmp_path / "old", change))

@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import norm
 
 from slipher.grids.library import load_library
-from slipher.models import fitting
+from slipher.models import answer
 from slipher.physics import derived, galaxy, histories
 from slipher.physics.galaxy import DIGS, GALAXY, MODELS
 from slipher.physics.parameters import from_normal
@@ -219,7 +219,7 @@ def test_absorption_between_the_bands_changes_nothing(name):
 @pytest.fixture(scope="module")
 def derive(library):
     """`derived.derive` at 12 Gyr, compiled, on the rest frame that fits use or on one with another continuum."""
-    rest, bands = fitting.rest_frame()
+    rest, bands = answer.rest_frame()
 
     @partial(jax.jit, static_argnames="model")
     def made(values, luminosity, view, model=GALAXY):
@@ -259,7 +259,7 @@ def test_constant_f_nu_has_no_colour_and_no_break(derive, library):
     plain = derive(values, dark, continuum=flat).quantities
     for name, expected in (("colour_ug", 0.0), ("colour_gr", 0.0), ("dn4000", 1.0)):
         assert float(plain[name]) == pytest.approx(expected, abs=2e-4)
-    rest, bands = (np.asarray(x, float) for x in (fitting.rest_frame()[0].wave_aa, fitting.rest_frame()[1]))
+    rest, bands = (np.asarray(x, float) for x in (answer.rest_frame()[0].wave_aa, answer.rest_frame()[1]))
     at = library.line_names.index("oiii5007")
     of_the_line = np.interp(float(library.line_wave_aa[at]), rest, bands[1] / np.gradient(rest))  # maggies per unit of luminosity
     lit = derive(values, dark.at[at].set(0.1 * float(bands[1] @ flat(rest)) / of_the_line), continuum=flat).quantities

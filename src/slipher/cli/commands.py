@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from slipher import __version__
-from slipher.cli import compiled, terminal
+from slipher.cli import catalogues, compiled, terminal
 from slipher.cli.declared import declarations
 from slipher.cli.targets import answers, attempt, read_targets
 from slipher.data import write_spectrum
@@ -19,6 +19,7 @@ WRONG_USAGE, NOT_ANSWERED = 2, 3
 DEMO = "NGC 3073: a dwarf S0 galaxy with young stars and ionised gas, as SDSS observed it (DR18, 0945-52652-0470)."
 DEMO_FIGURE = "slipher-demo.png"
 TRUTH = "truth.ecsv"
+SAMPLERS = ("amortised", "refined", "nuts", "nested", "tempered")  # `slipher.inference.methods`, which help does not wait for
 
 
 class _Slipher(TyperGroup):
@@ -71,43 +72,88 @@ def slipher(
     """Galaxy physics from spectra, in calibrated posteriors."""
 
 
+PHOTOMETRY = "Catalogues of photometry"
+
+
 @app.command()
 def fit(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="SDSS, BOSS and DESI files, or tables.")],
-    redshift: Annotated[float | None, typer.Option(help="Heliocentric redshift, in place of the file's.")] = None,
-    model: Model = "galaxy",
-    samples: Samples = 1000,
-    refine: Refine = True,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="SDSS, BOSS and DESI files, tables; with --bands, catalogues.")],
+    redshift: Annotated[
+        str | None, typer.Option(metavar="Z", help="Heliocentric redshift, in place of the file's; of a catalogue also its column.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Galaxy model: `slipher models list` names them.")] = None,
+    samples: Annotated[int | None, typer.Option(min=1, max=100_000, help="Draws from each posterior: 1000; of catalogues 300.")] = None,
+    refine: Annotated[
+        bool | None, typer.Option("--refine/--no-refine", help="Correct the network's draws by the exact likelihood.")
+    ] = None,
+    sampler: Annotated[str | None, typer.Option(help=f"How to draw: {', '.join(SAMPLERS)}.")] = None,
     out: OutIfGiven = None,
     as_json: Json = False,
     seed: Seed = 0,
-    ebv: Annotated[float | None, typer.Option(help="Galactic E(B-V), in place of the file's.")] = None,
+    ebv: Annotated[
+        str | None, typer.Option(metavar="MAG", help="Galactic E(B-V), in place of the file's; of a catalogue also its column.")
+    ] = None,
     survey: Annotated[str | None, typer.Option(help="For tables: sdss, boss, desi or custom.")] = None,
     resolving_power: Annotated[float | None, typer.Option(help="For tables: wavelength / FWHM.")] = None,
     wave_unit: Annotated[str | None, typer.Option(help="For tables: unit of the wavelengths, such as nm.")] = None,
     flux_unit: Annotated[str | None, typer.Option(help="For tables: unit of the fluxes, such as Jy.")] = None,
     wave_medium: Annotated[str | None, typer.Option(help="For tables: vacuum or air.")] = None,
+    bands: Annotated[
+        str | None, typer.Option(rich_help_panel=PHOTOMETRY, help="FILTER=FLUX:ERROR[:LIMIT] of each band, with commas between.")
+    ] = None,
+    unit: Annotated[str | None, typer.Option(rich_help_panel=PHOTOMETRY, help="ABmag, nanomaggy, uJy or another of f_nu.")] = None,
+    id_column: Annotated[str | None, typer.Option(rich_help_panel=PHOTOMETRY, help="Column of the objects' names.")] = None,
+    missing: Annotated[
+        str | None, typer.Option(rich_help_panel=PHOTOMETRY, help="Numbers that mean that there is no value: -99,99.")
+    ] = None,
+    errors: Annotated[str, typer.Option(rich_help_panel=PHOTOMETRY, help="sigma or ivar.")] = "sigma",
+    default_error: Annotated[
+        float | None, typer.Option(rich_help_panel=PHOTOMETRY, help="Fractional error of bands without a column of errors.")
+    ] = None,
+    limit_sigma: Annotated[float, typer.Option(rich_help_panel=PHOTOMETRY, help="How many sigma upper limits are.")] = 3.0,
+    negative_errors_are_limits: Annotated[
+        bool, typer.Option("--negative-errors-are-limits", rich_help_panel=PHOTOMETRY, help="As in LePhare's catalogues.")
+    ] = False,
+    column_names: Annotated[
+        str | None, typer.Option(rich_help_panel=PHOTOMETRY, help="Names of the columns of a file without a line of them.")
+    ] = None,
 ) -> None:
-    """Fit spectra: a posterior of each galaxy's physics.
+    """Fit spectra or photometry: a posterior of each galaxy's physics.
 
-    With --out DIR each galaxy gets ID.posterior.nc, ID.summary.ecsv and ID.png.
+    Spectra, with --out DIR: ID.posterior.nc, ID.summary.ecsv and ID.png for each. Catalogues need --bands and --unit, are answered by
+    the network alone unless --refine or --sampler says otherwise, infer redshifts that are not given, and with --out DIR write
+    NAME.answers.parquet with a row for each of theirs.
     Status 0: all answered; 2: wrong usage; 3: something could not be read, fitted or written, and is named on stderr.
     """
     from slipher import models
 
     compiled.keep()
+    chosen = _sampler(sampler, refine, usual="refined" if bands is None else "amortised")
+    how = {"model": model, "samples": samples, "seed": seed, "sampler": chosen}
+    models.card(model or ("galaxy" if bands is None else "photometry"))  # one mistake, not a failure of every galaxy
+    folder = None if out is None else _made(out)
+    if bands is not None:
+        _refuse(survey=None, resolving_power=resolving_power, wave_unit=wave_unit, flux_unit=flux_unit, wave_medium=wave_medium)
+        declared = {
+            "bands": bands, "unit": unit, "id_column": id_column, "missing": tuple(missing.split(",")) if missing else (),
+            "errors": errors, "default_error": default_error, "limit_sigma": limit_sigma,
+            "negative_error_is_limit": negative_errors_are_limits, "column_names": column_names,
+            **({} if survey is None else {"survey": survey}),
+            **catalogues.number_or_column("redshift", redshift), **catalogues.number_or_column("ebv", ebv),
+        }  # fmt: skip
+        complete = [catalogues.answer(path, declared, how, folder, as_json=as_json) for path in files]
+        raise typer.Exit(0 if all(complete) else NOT_ANSWERED)
+    _refuse(unit=unit, id_column=id_column, missing=missing, default_error=default_error, column_names=column_names)
     _one_file(files, {"--redshift": redshift, "--ebv": ebv})
-    models.card(model)  # a model that does not exist is one mistake, not a failure of every galaxy
     declared = declarations(
         survey=survey, resolving_power=resolving_power, wave_unit=wave_unit, flux_unit=flux_unit, wave_medium=wave_medium
     )
-    options = {"redshift": redshift_value(redshift), "ebv": ebv_value(ebv), **declared}
-    folder = None if out is None else _made(out)
-    targets, complete = read_targets(files, options)
+    given = {"redshift": redshift_value(_number("--redshift", redshift)), "ebv": ebv_value(_number("--ebv", ebv))}
+    targets, complete = read_targets(files, given | declared)
     names = _names_in(folder, [target.id for target in targets])
 
     def fit_one(spectrum):
-        return models.fit(spectrum, model=model, samples=samples, refine=refine, seed=seed)
+        return models.fit(spectrum, **how | {"samples": samples or 1000})
 
     for target, name, posterior in zip(targets, names, answers(targets, fit_one)):
         if posterior is None:
@@ -116,6 +162,32 @@ def fit(
         complete &= _written(posterior, folder, name, target.path)
         (terminal.print_json_line if as_json else terminal.print_table)(posterior)
     raise typer.Exit(0 if complete else NOT_ANSWERED)
+
+
+def _sampler(sampler: str | None, refine: bool | None, *, usual: str) -> str:
+    """The sampler that is meant; --refine and --no-refine are short for two of them."""
+    by_refine = {None: None, True: "refined", False: "amortised"}[refine]
+    if sampler is not None and sampler not in SAMPLERS:
+        raise InputError(f"--sampler {sampler}", expected=f"one of {', '.join(SAMPLERS)}", mend="Choose one of those.")
+    if sampler is not None and by_refine is not None and sampler != by_refine:
+        came = f"--sampler {sampler} with --{'' if refine else 'no-'}refine"
+        raise InputError(came, expected="one of the two", mend="Leave out --refine and --no-refine.")
+    return sampler or by_refine or usual
+
+
+def _refuse(**given: object) -> None:
+    """Options of the other kind of data."""
+    named = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None]
+    if named:
+        came = f"{', '.join(named)} {'without' if 'unit' in given else 'with'} --bands"
+        raise InputError(came, expected="options of one kind of data", mend="--bands says that the files are catalogues of photometry.")
+
+
+def _number(option: str, text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError as error:
+        raise InputError(f"{option} {text}", expected="a number", mend="Columns can be named for catalogues only (--bands).") from error
 
 
 @app.command()

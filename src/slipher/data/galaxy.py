@@ -48,7 +48,9 @@ class Aperture:
             raise InputError(came, expected="a finite mean and a positive standard deviation", mend="Use Aperture.from_fluxes.")
 
     @classmethod
-    def from_fluxes(cls, fibre_flux: object, total_flux: object, *, sd_dex: float = FLUX_RATIO_ERROR_DEX) -> "Aperture":
+    def from_fluxes(
+        cls, fibre_flux: object, total_flux: object, *, caught_of_point: float = 1.0, sd_dex: float = FLUX_RATIO_ERROR_DEX
+    ) -> "Aperture":
         """The prior from fluxes inside the aperture and in total, as FIBERFLUX_R and FLUX_R of the Legacy Surveys.
 
         Parameters
@@ -56,6 +58,9 @@ class Aperture:
         fibre_flux, total_flux
             In one unit, each a number or [band]. Of several bands the mean of log10 is taken; their scatter, which is
             the galaxy's change of colour, widens the prior. Bands without two positive fluxes are left out.
+        caught_of_point
+            Share of a point source's light inside the aperture, where spectra are scaled as if all had been caught: DESI's, by
+            MEAN_PSF_TO_FIBER_SPECFLUX.
         sd_dex
             What the prior is at least wide: the error of the spectrum's flux calibration against the fibre's flux.
 
@@ -70,7 +75,7 @@ class Aperture:
             raise InputError(came, expected="the same bands", mend="Give both of each band.")
         with np.errstate(invalid="ignore"):
             usable = (inside > 0) & (total > 0) & np.isfinite(inside) & np.isfinite(total)
-        ratio = np.log10(inside[usable] / total[usable])
+        ratio = np.log10(inside[usable] / total[usable] / caught_of_point)
         if ratio.size == 0 or 10 ** ratio.mean() > MAX_FRACTION:
             came = f"the fluxes {inside.tolist()} in the aperture and {total.tolist()} in total"
             raise InputError(came, expected="positive fluxes, the first not above the second", mend="Give Aperture(mean, sd) instead.")

@@ -5,7 +5,7 @@ compiled twice.
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -53,6 +53,10 @@ class Target(NamedTuple):
         """log p(data | u) + log N(u; 0, 1) of points from every pixel, up to a constant."""
         return evaluate(u, self, lambda draw: draw.log_posterior).astype(np.float64)
 
+    def pure(self) -> tuple[Callable, tuple]:
+        """The same as a pure function of one point and of arrays."""
+        return _density(self.model, self.systematics), (self.task, self.library)
+
     def left_out(self) -> float:
         """What `log_posterior` leaves out of prior and likelihood, with its sign changed; the data's (2 pi)^(-n/2) is no model's."""
         mass = self.model.parameters[-1].prior  # flat in log10, while the likelihood integrates over ln A
@@ -69,6 +73,7 @@ class Draw(NamedTuple):
     log_posterior: Float[Array, ""]
     chi2: Float[Array, ""]
     amplitude: Float[Array, ""]
+    amplitude_sd: Float[Array, ""]
     luminosity: Float[Array, "line"]
     spectrum: Float[Array, "pixel"]
 
@@ -93,12 +98,23 @@ def evaluate(u: Points, target: Target, keep: Callable[[Draw], Any], *, noise: A
     return in_batches(lambda *some: keep(_evaluate(*some, *target)), BATCH, np.asarray(u, np.float32), np.asarray(noise, np.float32))
 
 
+@cache
+def _density(model: GalaxyModel, systematics: Systematics) -> Callable:
+    def log_density(u: Array, data: tuple[Problem, Library]) -> Array:
+        task, library = data
+        nothing = jnp.zeros(len(groups_of(library)) + 2 + len(task.errors.share))
+        return at_point(u, nothing, task, library, model, systematics).log_posterior
+
+    return log_density
+
+
 @partial(jax.jit, static_argnames=("model", "systematics"))
 def _evaluate(u: Array, noise: Array, task: Problem, library: Library, model: GalaxyModel, systematics: Systematics) -> Draw:
-    return jax.vmap(lambda point, normal: _one(point, normal, task, library, model, systematics))(u, noise)
+    return jax.vmap(lambda point, normal: at_point(point, normal, task, library, model, systematics))(u, noise)
 
 
-def _one(u: Array, normal: Array, task: Problem, library: Library, model: GalaxyModel, systematics: Systematics) -> Draw:
+def at_point(u: Array, normal: Array, task: Problem, library: Library, model: GalaxyModel, systematics: Systematics) -> Draw:
+    """One point of u-space against every pixel; `normal` as in `evaluate`."""
     light = likelihood.light_at_pixels(u, model, task.view, task.t_universe_gyr, library, systematics)
     errors = task.errors
     fit = likelihood.fit_amplitude(likelihood.linear_at_pixels(light, errors), errors.inverse_sigma * task.flux, errors)
@@ -112,6 +128,7 @@ def _one(u: Array, normal: Array, task: Problem, library: Library, model: Galaxy
         log_posterior=fit.log_likelihood - 0.5 * jnp.sum(u**2),
         chi2=fit.chi2,
         amplitude=amplitude,
+        amplitude_sd=fit.amplitude_sd,
         luminosity=light.luminosity * factor[likelihood.group_index(library)],
         spectrum=spectrum + errors.explained(task.flux - spectrum, normal[1 + n :]),
     )

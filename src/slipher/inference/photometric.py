@@ -4,12 +4,11 @@
              or the same with Phi((limit_b - A m_b) / sigma) for an upper limit
 
 A is the mass, p the share of outliers (`slipher.instrument.band_errors`). With errors that grow with the model, upper limits and a prior
-in mass and redshift together nothing is Gaussian in A, so that the integral over log A is a sum: nodes lie about the best amplitude,
-denser than its error there and out to both ends of the prior.
+in mass and redshift together nothing is Gaussian in A, so that the integral over log A is a sum, over nodes that lie where it matters.
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -30,12 +29,15 @@ from ..physics.galaxy import GalaxyModel
 from ..physics.sed import Sed
 
 BATCH = 25
-N_NODES = 64
+N_FIRST, N_NODES = 64, 96
+MIDDLE_AA = 6000.0  # where light inside and outside of an aperture are compared
 REACH_DEX = 9.0  # of the nodes on both sides of the best amplitude: the prior's whole range
+SPARE = 0.15  # of the second nodes are spread evenly over it
 LEAST_SD_DEX, MOST_SD_DEX = 1e-3, 0.5  # of the width that sets how dense the nodes are
 
 Points = Float[Array, "draw parameter"] | Float[np.ndarray, "draw parameter"]
 Scalar = Float[Array, ""]
+Beside = Callable[[Float[Array, "node"]], Float[Array, "node"]]
 
 
 class Bands(eqx.Module):
@@ -80,6 +82,10 @@ class PhotometricTarget(NamedTuple):
         """log p(data | u) + log N(u; 0, 1) of points, up to a constant."""
         return self.evaluate(u, lambda draw: draw.log_posterior).astype(np.float64)
 
+    def pure(self) -> tuple[Callable, tuple]:
+        """The same as a pure function of one point and of arrays."""
+        return _density(self.assumed), (self.task, self.library)
+
     def left_out(self) -> float:
         """What `log_posterior` leaves out of prior and likelihood, with its sign changed; the noise's own constants are no model's."""
         return 0.5 * self.n_parameter * np.log(2 * np.pi)
@@ -105,18 +111,30 @@ class Draw(NamedTuple):
     light: Sed
 
 
+@cache
+def _density(assumed: Assumed) -> Callable:
+    def log_density(u: Array, data: tuple[Bands, BroadLibrary]) -> Array:
+        return at_point(u, jnp.float32(0.5), *data, assumed).log_posterior
+
+    return log_density
+
+
 @partial(jax.jit, static_argnames="assumed")
 def _evaluate(u: Array, uniform: Array, task: Bands, library: BroadLibrary, assumed: Assumed) -> Draw:
     return jax.vmap(lambda point, number: at_point(point, number, task, library, assumed))(u, uniform)
 
 
-def at_point(u: Float[Array, "parameter"], uniform: Scalar, task: Bands, library: BroadLibrary, assumed: Assumed) -> Draw:
-    """One point of u-space against the data."""
+def at_point(
+    u: Float[Array, "parameter"], uniform: Scalar, task: Bands, library: BroadLibrary, assumed: Assumed, beside: Beside | None = None
+) -> Draw:
+    """One point of u-space against the data; `beside` is what else says how heavy the galaxy is, ln of a density of log10 M."""
     redshift, values = named(u, task, assumed)
     light = sed.sed(assumed.model, values, cosmology.age_gyr(redshift), library)
     unit = photometer.observe(task.photometer, light, redshift, task.ebv, library)
+    if "aperture_slope" in values:
+        unit *= (task.photometer.pivot_aa / MIDDLE_AA) ** values["aperture_slope"]
     fraction = assumed.errors.fraction(task.photometer.pivot_aa, redshift)
-    masses = mass_posterior(unit, fraction, redshift, task, assumed)
+    masses = mass_posterior(unit, fraction, redshift, task, assumed, beside)
     log_mass = masses.quantile(uniform)
     flux = unit * 10 ** (log_mass - photometer.LOG_MASS_UNIT)
     variance = _variance(flux, fraction, task)
@@ -134,34 +152,55 @@ def named(u: Float[Array, "parameter"], task: Bands, assumed: Assumed) -> tuple[
 
 
 class Masses(NamedTuple):
-    """The posterior of log10 M (formed, Msun) given everything else, at nodes; and the evidence that is left when mass is gone."""
+    """The posterior of log10 M (formed, Msun) given everything else: its cumulative at nodes; and the evidence that is left without M."""
 
     log_mass: Float[Array, "node"]
-    weight: Float[Array, "node"]
+    cumulative: Float[Array, "node"]
     log_evidence: Scalar
 
     def quantile(self, q: Scalar) -> Scalar:
         """log10 M below which the probability is q."""
-        middle = jnp.cumsum(self.weight) - 0.5 * self.weight
-        return jnp.interp(q, middle, self.log_mass)
+        return jnp.interp(q, self.cumulative, self.log_mass)
 
 
-def mass_posterior(unit: Float[Array, "band"], fraction: Float[Array, "band"], redshift: Scalar, task: Bands, assumed: Assumed) -> Masses:
-    """Integrate over the mass; `unit` are the fluxes of 10^10 Msun."""
-    best, sd = _best_amplitude(unit, fraction, task)
-    spread = jnp.clip(sd / best / np.log(10.0), LEAST_SD_DEX, MOST_SD_DEX)
-    x = jnp.linspace(-1.0, 1.0, N_NODES) * jnp.arcsinh(REACH_DEX / spread)
-    log_mass = photometer.LOG_MASS_UNIT + jnp.log10(best) + spread * jnp.sinh(x)
-    mass_prior = assumed.model.parameters[-1].prior
-    # A node counts with the part of its cell that lies inside the prior.
-    edges = jnp.clip(0.5 * (log_mass[1:] + log_mass[:-1]), mass_prior.low, mass_prior.high)
-    width = jnp.diff(jnp.concatenate([jnp.array([mass_prior.low]), edges, jnp.array([mass_prior.high])]))
-    inside = jnp.clip(log_mass, mass_prior.low, mass_prior.high)
-    log_density = jax.vmap(lambda m: log_likelihood(unit * 10 ** (m - photometer.LOG_MASS_UNIT), fraction, task, assumed.errors))(inside)
-    log_density += log_prior(inside, redshift, assumed)
-    log_weight = jnp.where(width > 0, jnp.log(jnp.maximum(width, 1e-30)), -jnp.inf) + log_density
-    log_evidence = jax.nn.logsumexp(log_weight)
-    return Masses(inside, jnp.exp(log_weight - log_evidence), log_evidence)
+def mass_posterior(
+    unit: Float[Array, "band"],
+    fraction: Float[Array, "band"],
+    redshift: Scalar,
+    task: Bands,
+    assumed: Assumed,
+    beside: Beside | None = None,
+) -> Masses:
+    """Integrate over the mass; `unit` are the fluxes of 10^10 Msun, `beside` as in `at_point`.
+
+    First nodes lie about the best amplitude, the denser the nearer; the second follow what these have found.
+    """
+    mass = assumed.model.parameters[-1].prior
+
+    def density(log_mass: Float[Array, "node"]) -> Float[Array, "node"]:
+        seen = jax.vmap(lambda m: log_likelihood(unit * 10 ** (m - photometer.LOG_MASS_UNIT), fraction, task, assumed.errors))(log_mass)
+        return seen + log_prior(log_mass, redshift, assumed) + (0.0 if beside is None else beside(log_mass))
+
+    best, spread = _best_amplitude(unit, fraction, task, assumed.errors)
+    x = jnp.linspace(-1.0, 1.0, N_FIRST) * jnp.arcsinh(REACH_DEX / spread)
+    first = jnp.clip(photometer.LOG_MASS_UNIT + jnp.log10(best) + spread * jnp.sinh(x), mass.low, mass.high)
+    # Where they lie is no part of the answer, nor of its slope.
+    nodes = jax.lax.stop_gradient(_where_it_matters(first, density(first), mass.low, mass.high))
+    log_density = density(nodes)
+    peak = jnp.max(log_density)
+    height = jnp.exp(log_density - peak)
+    area = jnp.concatenate([jnp.zeros(1), jnp.cumsum(0.5 * (height[1:] + height[:-1]) * jnp.diff(nodes))])
+    return Masses(nodes, area / area[-1], peak + jnp.log(area[-1]))
+
+
+def _where_it_matters(nodes: Float[Array, "first"], log_density: Float[Array, "first"], low: float, high: float) -> Float[Array, "node"]:
+    """Nodes from `low` to `high`, most of them spread as the square root of a density that is known at other nodes."""
+    root = jnp.exp(0.5 * (log_density - jnp.max(log_density)))
+    edges = jnp.concatenate([jnp.array([low]), 0.5 * (nodes[1:] + nodes[:-1]), jnp.array([high])])
+    share = root * jnp.diff(edges)
+    found = jnp.concatenate([jnp.zeros(1), jnp.cumsum(share / jnp.sum(share))])
+    cumulative = (1.0 - SPARE) * found + SPARE * (edges - low) / (high - low)
+    return jnp.interp(jnp.linspace(0.0, 1.0, N_NODES), cumulative, edges)
 
 
 def log_prior(log_mass: Float[Array, "node"], redshift: Scalar, assumed: Assumed) -> Float[Array, "node"]:
@@ -191,19 +230,23 @@ def _variance(flux: Float[Array, "band"], fraction: Float[Array, "band"], task: 
     return 1.0 / jnp.where(task.ivar > 0, task.ivar, 1.0) + (fraction * flux) ** 2
 
 
-def _best_amplitude(unit: Float[Array, "band"], fraction: Float[Array, "band"], task: Bands) -> tuple[Scalar, Scalar]:
-    """Amplitude of least squares and its error, positive; errors of the model by the data, then by itself. Limits count as zeros."""
+def _best_amplitude(unit: Float[Array, "band"], fraction: Float[Array, "band"], task: Bands, errors: BandErrors) -> tuple[Scalar, Scalar]:
+    """An amplitude near the most likely one, positive, and the error of its log10.
+
+    That of least squares, or that which one of the bands alone asks for: with an outlier least squares may lie far from all others.
+    """
     known = task.ivar > 0
     noise = 1.0 / jnp.where(known, task.ivar, 1.0)
     data = jnp.where(task.censored, 0.0, task.flux)
 
     def solve(flux: Array) -> tuple[Scalar, Scalar]:
         weight = jnp.where(known, 1.0 / (noise + (fraction * flux) ** 2), 0.0)
-        precision = jnp.sum(weight * unit**2) + 1e-30
-        sd = 1.0 / jnp.sqrt(precision)
-        return jnp.maximum(jnp.sum(weight * unit * data) / precision, 0.3 * sd), sd
+        sd = 1.0 / jnp.sqrt(jnp.sum(weight * unit**2) + 1e-30)
+        return jnp.maximum(sd**2 * jnp.sum(weight * unit * data), 0.3 * sd), sd
 
-    best, _ = solve(data)
-    for _ in range(2):
-        best, sd = solve(best * unit)
-    return jnp.clip(best, 1e-12, 1e8), sd
+    least, _ = solve(solve(data)[0] * unit)
+    of_bands = jnp.where(known & (data > 0), data / jnp.maximum(unit, 1e-30), least)
+    tried = jnp.clip(jnp.append(of_bands, least), 1e-12, 1e8)
+    likely = jax.vmap(lambda a: log_likelihood(a * unit, fraction, task, errors))(tried)
+    best = tried[jnp.argmax(likely)]
+    return best, jnp.clip(solve(best * unit)[1] / best / np.log(10.0), LEAST_SD_DEX, MOST_SD_DEX)

@@ -47,6 +47,8 @@ class Posterior:
         Unit strings and LaTeX labels (without dollar signs) of parameters and derived quantities.
     diagnostics, prediction
         See `prediction.py`.
+    photometry
+        The prediction for the bands, where a spectrum was fitted with photometry.
     flags
         What readers, checks and the fit noticed.
     seconds
@@ -72,6 +74,7 @@ class Posterior:
     history_sfr: Float[np.ndarray, "draw bin"]
     diagnostics: Diagnostics
     prediction: Prediction
+    photometry: Prediction | None = None
     units: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
     flags: Flag = field(default_factory=lambda: Flag(0))

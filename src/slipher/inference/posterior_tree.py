@@ -1,7 +1,8 @@
 """A posterior as a tree of datasets, group by group as ArviZ expects them, and back.
 
 Groups: `posterior` (parameters, [chain, draw], one chain), `derived` (the same), `history` (star-formation history),
-`observed_data` (the spectrum), `posterior_predictive` (model spectra). What belongs to the galaxy as a whole is in the
+`observed_data` (the spectrum, or the photometry), `posterior_predictive` (the model's); of a fit to both, `observed_bands` and
+`predicted_bands` hold the photometry. What belongs to the galaxy as a whole is in the
 attributes of the root: numbers and strings as they are, dictionaries as JSON.
 """
 
@@ -24,8 +25,11 @@ DICTIONARIES = ("units", "labels", "provenance")
 
 def to_tree(posterior) -> xr.DataTree:
     """The tree of a `Posterior`: float arrays as they are, none copied to another precision."""
+    bands = posterior.photometry
+    of_bands = {} if bands is None else {"observed_bands": _observed(bands), "predicted_bands": _predicted(bands)}
     return xr.DataTree.from_dict(
-        {
+        of_bands
+        | {
             "/": xr.Dataset(attrs=_attributes(posterior)),
             "posterior": _draws(posterior.samples, posterior.units, posterior.labels),
             "derived": _draws(posterior.derived, posterior.units, posterior.labels),
@@ -69,6 +73,7 @@ def _arguments(tree: xr.DataTree) -> dict:
         "flags": Flag(int(attributes["flags"])),
         "diagnostics": _diagnostics(attributes),
         "prediction": _prediction(tree["observed_data"], tree["posterior_predictive"]),
+        "photometry": _prediction(tree["observed_bands"], tree["predicted_bands"]) if "observed_bands" in tree else None,
     }
 
 

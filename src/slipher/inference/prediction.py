@@ -45,13 +45,13 @@ class Diagnostics:
     divergences
         Trajectories that left the density's surface, of a sampler that has such.
     chi2_per_pixel
-        chi^2 per good pixel under noise and model error, everything linear marginalised: the posterior's median.
+        chi^2 per good pixel (or measured band) under noise and model error, everything linear marginalised: the posterior's median.
     novelty
         Distance from the model's simulations, in the units of the model's card.
     n_pixels
-        Good pixels that the fit used.
+        Good pixels (or bands) that the fit used.
     median_sn
-        Their median signal-to-noise ratio.
+        Their median signal-to-noise ratio; of photometry, that of the best band.
     log_evidence
         Natural logarithm of the evidence, or None where the method gives none.
     """

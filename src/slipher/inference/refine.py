@@ -10,7 +10,8 @@ burst) is straightened out there. The posteriors of the brightest galaxies lie a
 parameters, where the mixture has its other part.
 """
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -44,11 +45,16 @@ class Refined(NamedTuple):
     khat: float
     log_evidence: float | None
     evaluations: int = 0
+    rhat: float = np.nan
+    divergences: int = 0
 
 
 @runtime_checkable
 class Target(Protocol):
-    """A posterior density of u: of a spectrum (`exact`), of photometry (`photometric`), or of both."""
+    """A posterior density of u: of a spectrum (`exact`), of photometry (`photometric`), or of both.
+
+    `pure` gives the same log density as a pure function of one point and a tree of arrays, for `samplers`.
+    """
 
     @property
     def n_parameter(self) -> int: ...
@@ -56,6 +62,8 @@ class Target(Protocol):
     def log_posterior(self, u: Points) -> Float[np.ndarray, "draw"]: ...
 
     def left_out(self) -> float: ...
+
+    def pure(self) -> tuple[Callable, Any]: ...
 
 
 class Warp(eqx.Module):

@@ -8,9 +8,10 @@ from . import recipe as galaxy
 from .calibration import calibrate
 from .fitting import fit
 from .mocks import simulate
+from .rows import fit_rows
 from .shipped import card, names
 
-__all__ = ["calibrate", "card", "fit", "names", "simulate", "train"]
+__all__ = ["calibrate", "card", "fit", "fit_rows", "names", "simulate", "train"]
 
 KINDS = {"galaxy": galaxy, "photometry": photometric_recipe, "emulator": emulator}
 

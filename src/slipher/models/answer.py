@@ -1,5 +1,6 @@
 """What every fit has in common, whatever was observed: random numbers, rest frame, flags, and the `Posterior` that it ends in."""
 
+from dataclasses import replace
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
@@ -18,11 +19,13 @@ from ..inference.refine import Refined
 from ..instrument import spectrograph
 from ..instrument.filters import filter_matrix
 from ..physics import derived, histories
-from ..physics.galaxy import GalaxyModel, View
+from ..physics.galaxy import JOINT, GalaxyModel, View
 
+N_PREDICTED = 100
 LEAST_NOVELTY = -6.0  # what is so much smoother than any simulation is no galaxy with noise
 REST_BANDS = ("sdss2010-u", "sdss2010-g", "sdss2010-r")
-REDSHIFT_UNITS, REDSHIFT_LABELS = {"redshift": ""}, {"redshift": "z"}
+EXTRA_UNITS = {"redshift": "", "log_aperture_share": "dex"}
+EXTRA_LABELS = {"redshift": "z", "log_aperture_share": r"\log f_{\rm aperture}"}
 
 
 def rng_of(seed: int, identifier: str) -> np.random.Generator:
@@ -47,13 +50,23 @@ def raised(rules: dict[Flag, bool]) -> Flag:
     return flags
 
 
+def shown(n: int) -> np.ndarray:
+    """Which of n draws' predictions are kept."""
+    return np.linspace(0, n - 1, min(N_PREDICTED, n)).astype(int)
+
+
+def with_bands(found: Posterior, bands: Prediction, *, flags: Flag) -> Posterior:
+    """The answer for a spectrum that was fitted with photometry: its prediction and its flags besides."""
+    return replace(found, photometry=bands, flags=found.flags | flags)
+
+
 def posterior(
     observation, *, name: str, model: GalaxyModel, card: dict, redshift: float, t_universe_gyr: float, values: dict, quantities: dict,
     sfr: np.ndarray, result: Refined, chi2: float, novelty: float, n_pixels: int, median_sn: float, prediction: Prediction, flags: Flag,
     wanted: str, seed: int, seconds: float,
 ) -> Posterior:  # fmt: skip
     """The answer for one observation (with `id`, `survey`, `source`, `checksum`, `ebv` and `redshift`) by the model called `name`."""
-    held = refinement.holds(result)
+    held, named = refinement.holds(result), JOINT.parameters + model.parameters
     return Posterior(
         id=observation.id,
         redshift=float(redshift),
@@ -69,8 +82,8 @@ def posterior(
             novelty=novelty, n_pixels=n_pixels, median_sn=median_sn, log_evidence=result.log_evidence, divergences=result.divergences,
         ),
         prediction=prediction,
-        units=REDSHIFT_UNITS | {p.name: p.unit for p in model.parameters} | {k: u for k, (u, _) in derived.QUANTITIES.items()},
-        labels=REDSHIFT_LABELS | {p.name: p.label for p in model.parameters} | {k: s for k, (_, s) in derived.QUANTITIES.items()},
+        units=EXTRA_UNITS | {p.name: p.unit for p in named} | {k: u for k, (u, _) in derived.QUANTITIES.items()},
+        labels=EXTRA_LABELS | {p.name: p.label for p in named} | {k: s for k, (_, s) in derived.QUANTITIES.items()},
         flags=flags | (Flag(0) if held or wanted == "amortised" else Flag.NOT_REFINED),
         seconds=seconds,
         provenance={

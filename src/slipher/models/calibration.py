@@ -16,7 +16,7 @@ from ..inference import exact
 from ..inference import refine as refinement
 from ..inference.calibration_report import CalibrationReport
 from ..inference.calibration_report import calibrate as report_of
-from . import fitting, novelty, observed, shipped
+from . import answer, novelty, observed, shipped, spectra
 from . import mocks as mocks_
 
 N_DRAWS = 500
@@ -59,8 +59,8 @@ def collect(model: str, *, n: int, seed: int, refined: bool, progress=None) -> R
         spectrum, truth = mocks_.mock(i, made, survey=None, seed=seed, redshift=None, median_sn=None)
         began = time.perf_counter()
         data = observed.observe(spectrum, made)
-        rng = fitting.rng_of(seed, spectrum.id)
-        warp, target, result, nats, chi2 = fitting.warp(data, made), fitting.target(data, made), None, np.nan, np.nan
+        rng = answer.rng_of(seed, spectrum.id)
+        warp, target, result, nats, chi2 = spectra.warp(data, made), spectra.target(data, made), None, np.nan, np.nan
         if refined:
             result = refinement.refine(rng, target, warp, N_DRAWS)
             u = result.u
@@ -72,7 +72,7 @@ def collect(model: str, *, n: int, seed: int, refined: bool, progress=None) -> R
             chi2 = float(np.median(exact.evaluate(u[:N_COMPARED], target, lambda draw: draw.chi2))) / data.n_pixels
         *parameters, mass = preset.parameters
         run.truth.append([*(float(p.prior.to_normal(jnp.float32(truth[p.name]))) for p in parameters), truth[mass.name]])
-        run.draws.append(np.column_stack([u, fitting.log_mass(rng, u, target, data.redshift, data.norm)]))
+        run.draws.append(np.column_stack([u, spectra.log_mass(rng, u, target, data.redshift, data.norm)]))
         run.sn.append(truth["median_sn"])
         run.redshift.append(truth["redshift"])
         run.results.append(result)

@@ -20,7 +20,7 @@ from ..instrument import spectrograph, surveys
 from ..instrument.systematics import Systematics
 from ..physics import cosmology, parameters
 from ..physics.galaxy import GalaxyModel, View
-from . import fitting, shipped
+from . import shipped, spectra
 
 MASS_RANGE = (8.5, 11.8)
 
@@ -78,7 +78,7 @@ def mock(
         made.library, recipe.preset, recipe.systematics,
     )  # fmt: skip
     log_mass = float(rng.uniform(*MASS_RANGE))
-    log_unit, _ = fitting.mass_unit(z, 1.0)
+    log_unit, _ = spectra.mass_unit(z, 1.0)
     scale = 10 ** (log_mass - log_unit)
     flux, sigma, kept = (np.asarray(x, np.float64) for x in (flux, sigma, kept))
     spectrum = checks.spectrum(

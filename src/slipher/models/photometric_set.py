@@ -84,8 +84,8 @@ def _bands(names: tuple[str, ...]) -> tuple[Photometer, np.ndarray]:
     return photometer.photometer(filled), bands_.weights_of(curves)
 
 
-def draw_campaign(rng: np.random.Generator, population: BandPopulation) -> Campaign:
-    """Random bands, depths, dust and losses."""
+def draw_campaign(rng: np.random.Generator, population: BandPopulation) -> tuple[Campaign, tuple[str, ...]]:
+    """Random bands, depths, dust and losses; and the names of the bands."""
     names, depth = imaging.draw_bands(rng, population.sets)
     camera, weights = _bands(names)
     n, n_all = len(names), imaging.MOST_BANDS
@@ -93,15 +93,21 @@ def draw_campaign(rng: np.random.Generator, population: BandPopulation) -> Campa
     sigma[:n] = 10 ** (-0.4 * (depth - 22.5)) / SN_5_SIGMA
     # No galaxy is seen further than this; redshifts beyond would be drawn for nothing.
     reach = 0.8 * 10 ** (0.2 * (np.max(depth) - 19.0))
-    return Campaign(
+    campaign = Campaign(
         camera, jnp.asarray(weights, jnp.float32), jnp.asarray(sigma, jnp.float32), jnp.asarray(np.arange(n_all) < n, jnp.float32),
         jnp.float32(population.ebv * rng.random() ** 2), jnp.float32(population.lost * rng.random() ** 2),
-        jnp.float32(rng.choice([0.02, 0.1, 0.3])), jnp.float32(np.exp(rng.uniform(np.log(20.0), np.log(2000.0)))),
+        jnp.float32(rng.choice([0.05, 0.1, 0.3])), jnp.float32(np.exp(rng.uniform(np.log(50.0), np.log(5000.0)))),
         jnp.float32(np.clip(reach, 0.1, population.redshift[1])),
     )  # fmt: skip
+    return campaign, names
 
 
-class _Candidate(NamedTuple):
+class ObservedGalaxies(NamedTuple):
+    """Simulated photometry: nanomaggies, with ivar 0 for bands that are missing; truth in u-space, mass, redshift, observed peak S/N.
+
+    `log_weight`: the logarithm of how many such galaxies there are, up to a constant.
+    """
+
     flux: Array
     ivar: Array
     u: Array
@@ -113,7 +119,7 @@ class _Candidate(NamedTuple):
 
 def _drawn(
     key: PRNGKeyArray, campaign: Campaign, library: BroadLibrary, assumed: Assumed, population: BandPopulation, zs: RedshiftRange
-) -> _Candidate:
+) -> ObservedGalaxies:
     """A galaxy of random shape and peak S/N at one of a few redshifts, by how many such galaxies there are; its weight is that of all."""
     k = jax.random.split(key, 4)
     u = jax.random.normal(k[0], (len(assumed.model.parameters) - 1,))
@@ -133,7 +139,7 @@ def _drawn(
 def _candidate(
     key: PRNGKeyArray, u: Array, sn: Array, redshift: Array, campaign: Campaign, library: BroadLibrary, assumed: Assumed,
     population: BandPopulation, zs: RedshiftRange,
-) -> _Candidate:  # fmt: skip
+) -> ObservedGalaxies:  # fmt: skip
     """A galaxy observed; its weight is how many there are per unit of redshift and log mass."""
     k = jax.random.split(key, 5)
     model = assumed.model
@@ -145,33 +151,47 @@ def _candidate(
     sky = campaign.sigma * jnp.exp(campaign.scatter * jax.random.normal(k[1], unit.shape))
     amplitude = sn / jnp.max(kept * unit / sky)
     flux = amplitude * unit
-    sigma = sky * jnp.sqrt(1.0 + jnp.maximum(flux, 0.0) / sky / campaign.knee)  # photons of the source, once it outshines the sky
     fraction = assumed.errors.fraction(campaign.photometer.pivot_aa, redshift)
     off = (jax.random.uniform(k[2], unit.shape) < assumed.errors.outliers) * assumed.errors.outlier_size
-    seen = flux * (1.0 + jnp.hypot(fraction, off) * jax.random.normal(k[3], unit.shape)) + sigma * jax.random.normal(k[4], unit.shape)
+    recorded = flux * (1.0 + jnp.hypot(fraction, off) * jax.random.normal(k[3], unit.shape))
+    # Photons of the source, once it outshines the sky. The error must not tell the flux better than the flux does.
+    sigma = sky * jnp.sqrt(1.0 + jnp.maximum(recorded, 0.0) / sky / campaign.knee)
+    seen = recorded + sigma * jax.random.normal(k[4], unit.shape)
     log_mass = LOG_MASS_UNIT + jnp.log10(amplitude)
     prior = model.parameters[-1].prior
     inside = (log_mass > prior.low) & (log_mass < prior.high) & jnp.isfinite(amplitude)
     log_weight = abundance.log_abundance(log_mass, redshift) if population.counted else zs.log_density(redshift)
-    return _Candidate(
+    return ObservedGalaxies(
         kept * seen, kept / sigma**2, jnp.concatenate([zs.to_normal(redshift)[None], u]), log_mass, redshift,
         jnp.max(kept * seen / sigma), jnp.where(inside, log_weight, -jnp.inf),
     )  # fmt: skip
 
 
-@partial(jax.jit, static_argnames=("assumed", "population", "zs", "n"))
-def _chunk(
-    key: PRNGKeyArray, campaign: Campaign, library: BroadLibrary, prior: bands_.NodePrior, assumed: Assumed, population: BandPopulation,
-    zs: RedshiftRange, n: int,
-) -> SimulatedBands:  # fmt: skip
+@partial(jax.jit, static_argnames=("assumed", "population", "n"))
+def observed(
+    key: PRNGKeyArray, campaign: Campaign, library: BroadLibrary, assumed: Assumed, population: BandPopulation, n: int
+) -> ObservedGalaxies:
+    """n galaxies of a campaign: fluxes in its bands and the truth behind them."""
     key_draw, key_keep = jax.random.split(key)
-    keys = jax.random.split(key_draw, max(DRAWN * n, LEAST_DRAWN))
+    keys, zs = jax.random.split(key_draw, max(DRAWN * n, LEAST_DRAWN)), RedshiftRange(*population.redshift)
     drawn = jax.lax.map(lambda k: _drawn(k, campaign, library, assumed, population, zs), keys, batch_size=BATCH)
-    kept = jax.tree.map(lambda leaf: leaf[_levelled(key_keep, drawn, population, n)], drawn)
-    return describe(kept, campaign, prior)
+    return jax.tree.map(lambda leaf: leaf[_levelled(key_keep, drawn, population, n)], drawn)
 
 
-def _levelled(key: PRNGKeyArray, drawn: _Candidate, population: BandPopulation, n: int) -> Array:
+@jax.jit
+def describe(seen: ObservedGalaxies, campaign: Campaign, prior: bands_.NodePrior) -> SimulatedBands:
+    """Galaxies as the network reads them."""
+
+    def one(flux: Array, ivar: Array) -> tuple[Array, bands_.Smooth]:
+        found = bands_.smooth(*dereddened(flux, ivar, campaign), campaign.weights, prior)
+        return bands_.features(found), found
+
+    features, found = jax.vmap(one)(seen.flux, seen.ivar)
+    relative = relative_log_mass(seen.log_mass, found.norm, seen.redshift)
+    return SimulatedBands(features, seen.u, relative, seen.redshift, seen.sn, found.n_bands, found.chi2)
+
+
+def _levelled(key: PRNGKeyArray, drawn: ObservedGalaxies, population: BandPopulation, n: int) -> Array:
     """Indices of n galaxies, by their weights within bins of observed peak S/N.
 
     Each bin gets an equal share, but no more than its weights can fill with different galaxies: a few heavy ones, many times over, would
@@ -190,18 +210,6 @@ def _levelled(key: PRNGKeyArray, drawn: _Candidate, population: BandPopulation, 
     return jax.random.choice(key, len(which), (n,), p=(share / jnp.maximum(total, 1e-30))[which] * weight)
 
 
-def describe(seen: _Candidate, campaign: Campaign, prior: bands_.NodePrior) -> SimulatedBands:
-    """Simulated galaxies, batched, as the network reads them."""
-
-    def one(flux: Array, ivar: Array) -> tuple[Array, bands_.Smooth]:
-        found = bands_.smooth(*dereddened(flux, ivar, campaign), campaign.weights, prior)
-        return bands_.features(found), found
-
-    features, found = jax.vmap(one)(seen.flux, seen.ivar)
-    relative = relative_log_mass(seen.log_mass, found.norm, seen.redshift)
-    return SimulatedBands(features, seen.u, relative, seen.redshift, seen.sn, found.n_bands, found.chi2)
-
-
 def dereddened(flux: Array, ivar: Array, campaign: Campaign) -> tuple[Array, Array]:
     """Fluxes and their weights in front of the Galactic dust, by its extinction at the bands' pivot wavelengths: for the network only."""
     through = photometer.pivot_transmission(campaign.photometer, campaign.ebv)
@@ -217,12 +225,12 @@ def simulator(
     assumed: Assumed, population: BandPopulation, library: BroadLibrary, prior: bands_.NodePrior
 ) -> Callable[[int, int, int], SimulatedBands]:
     """A function (seed, chunk number, galaxies) -> `SimulatedBands`; the same numbers give the same galaxies."""
-    zs = RedshiftRange(*population.redshift)
 
     def draw(seed: int, number: int, n: int) -> SimulatedBands:
         rng = np.random.default_rng([seed, number])
-        campaign = draw_campaign(rng, population)
-        return _chunk(jax.random.key(rng.integers(2**31)), campaign, library, prior, assumed, population, zs, n)
+        campaign, _ = draw_campaign(rng, population)
+        seen = observed(jax.random.key(rng.integers(2**31)), campaign, library, assumed, population, n)
+        return describe(seen, campaign, prior)
 
     return draw
 

@@ -2,7 +2,7 @@
 
     Photometry --observe--> bands --network--> draws --refine--> draws --finish--> Posterior
 
-The same steps as for a spectrum (`fitting`), with the photometer for the spectrograph. Where no redshift is given it is the first
+The same steps as for a spectrum (`spectra`), with the photometer for the spectrograph. Where no redshift is given it is the first
 parameter; where one is given, the network's second part alone proposes.
 """
 
@@ -20,36 +20,36 @@ from ..batches import in_batches
 from ..data.photometry import Photometry
 from ..errors import Flag
 from ..grids.library import BroadLibrary
+from ..inference import methods
 from ..inference import refine as refinement
 from ..inference.photometric import BATCH, Assumed, Bands, PhotometricTarget, at_point, named
 from ..inference.posterior import Posterior
 from ..inference.prediction import Prediction
 from ..instrument import photometer
 from ..networks import bands as bands_
+from ..networks.photometric_flow import PhotometricFlow
 from ..physics import cosmology, derived
+from ..physics.abundance import RedshiftRange
 from . import answer, novelty
 from .shipped import ShippedPhotometry
 
-N_PREDICTED = 100
+POOR = 3.0  # chi^2 a band beyond which a fit is poor, for models whose card has no limit
+FURTHEST = 4.0  # u of a redshift that the network is told: beyond are a ten-thousandth of its simulations
 LIMIT_SHARE = 0.5  # of an upper limit, which the network reads as a measurement of half of it with an error as large
 
 
-def fit(photometry: Photometry, made: ShippedPhotometry, name: str, samples: int, refine: bool, seed: int) -> Posterior:
+def fit(photometry: Photometry, made: ShippedPhotometry, name: str, samples: int, sampler: str, seed: int) -> Posterior:
     """`slipher.fit` of photometry by the model called `name`; without a single band all draws are NaN, and flagged."""
     began = time.perf_counter()
     data = observe(photometry, made)
     rng = answer.rng_of(seed, photometry.id)
     density, flow = target(data, made), warp(data, made)
     seen = bool((photometry.ivar > 0).any())
-    if refine and seen:
-        result = refinement.refine(rng, density, flow, samples)
-    else:
-        result = refinement.Refined(flow.sample(rng, samples)[0], "amortised", np.nan, np.nan, None)
+    result = methods.draw(sampler if seen else "amortised", rng, density, flow, samples)
     finished = finish(rng, result.u, density)
     if not seen:
         finished = jax.tree.map(lambda x: np.full_like(x, np.nan), finished)
-    wanted = "refined" if refine else "amortised"
-    return _posterior(photometry, name, made, data, result, finished, wanted, seed, time.perf_counter() - began)
+    return _posterior(photometry, name, made, data, result, finished, sampler, seed, time.perf_counter() - began)
 
 
 class ObservedBands(NamedTuple):
@@ -104,13 +104,15 @@ def warp(data: ObservedBands, made: ShippedPhotometry) -> refinement.Warp:
     network = made.trained.network
     if not data.known:
         return refinement.Warp(network, data.features)
-    u_redshift = made.recipe.assumed.redshift.to_normal(data.task.redshift)
-    return refinement.Warp(network.galaxy, _galaxy_context(network, data.features, u_redshift))
+    return refinement.Warp(network.galaxy, _context_at(network, data.features, data.task.redshift, made.recipe.assumed.redshift))
 
 
-@eqx.filter_jit
-def _galaxy_context(network, features: Array, u_redshift: Array) -> Array:
-    return network.galaxy_context(features, jnp.clip(u_redshift, -4.0, 4.0))
+def context_at(network: PhotometricFlow, features: Array, redshift: Array, redshifts: RedshiftRange) -> Array:
+    """What the galaxy's flow is told of photometry at a known redshift."""
+    return network.galaxy_context(features, jnp.clip(redshifts.to_normal(redshift), -FURTHEST, FURTHEST))
+
+
+_context_at = eqx.filter_jit(context_at)
 
 
 class Finished(NamedTuple):
@@ -153,16 +155,16 @@ def finish_point(
     return Finished(samples, made.quantities, redshift, made.sfr, draw.chi2, draw.flux, draw.sigma)
 
 
-def prediction(photometry: Photometry, finished: Finished, some: np.ndarray) -> Prediction:
-    """Observed and predicted fluxes in nanomaggies, band by band."""
+def prediction(photometry: Photometry, flux: Float[np.ndarray, "draw band"], sigma: Float[np.ndarray, "draw band"]) -> Prediction:
+    """Observed and predicted fluxes in nanomaggies, band by band, from those of all draws and their total errors."""
     noise = 1.0 / np.where(photometry.ivar > 0, photometry.ivar, 1.0)
-    model_error = np.sqrt(np.maximum(np.median(finished.sigma, 0) ** 2 - noise, 0.0))
+    some = answer.shown(len(flux))
     return Prediction(
         wave_aa=np.array([band.pivot_aa for band in photometry.bands]),
         flux=photometry.flux,
         ivar=photometry.ivar,
-        draws=finished.flux[some].astype(np.float32),
-        sigma_model=model_error,
+        draws=flux[some].astype(np.float32),
+        sigma_model=np.sqrt(np.maximum(np.median(sigma, 0).astype(np.float64) ** 2 - noise, 0.0)),
         bands=tuple(band.name for band in photometry.bands),
     )
 
@@ -182,29 +184,37 @@ def strangeness(photometry: Photometry, data: ObservedBands, made: ShippedPhotom
     return novelty.score_of(float(data.smooth.chi2) / n, float(np.log(sn)), made.card)
 
 
-def _posterior(photometry, name, made, data, result, finished, wanted, seed, seconds) -> Posterior:
-    n_bands = int((photometry.ivar > 0).sum())
+class Verdict(NamedTuple):
+    """What one looks at before believing an answer; NaN where there is nothing to judge by."""
+
+    chi2_per_band: float
+    novelty: float
+    peak_sn: float
+    flags: Flag
+
+
+def verdict(photometry: Photometry, data: ObservedBands, chi2: float, made: ShippedPhotometry) -> Verdict:
+    """Diagnostics of a fit with this chi^2, and the flags that follow. What is not a number is not within its limits."""
     measured = int(((photometry.ivar > 0) & ~photometry.censored).sum())
-    chi2 = float(np.median(finished.chi2)) / measured if measured else float("nan")
-    strange, sn, redshift = strangeness(photometry, data, made), peak_sn(photometry), float(np.median(finished.redshift))
-    some = np.linspace(0, len(finished.redshift) - 1, min(N_PREDICTED, len(finished.redshift))).astype(int)
+    chi2 = chi2 / measured if measured else float("nan")
+    strange, sn = strangeness(photometry, data, made), peak_sn(photometry)
+    limits, (low_sn, high_sn) = made.card.get("limits", {}), made.recipe.population.sn
+    rules = {
+        Flag.LOW_SN: not sn >= low_sn,
+        Flag.HIGH_SN: sn > high_sn,
+        Flag.NOVEL: not answer.LEAST_NOVELTY < strange <= limits.get("novelty", 4.0),
+        Flag.POOR_FIT: measured > 0 and not chi2 <= limits.get("chi2_per_band", POOR),
+    }
+    return Verdict(chi2, strange, sn, answer.raised(rules))
+
+
+def _posterior(photometry, name, made, data, result, finished, wanted, seed, seconds) -> Posterior:
+    found = verdict(photometry, data, float(np.median(finished.chi2)), made)
+    redshift = float(np.median(finished.redshift))
     return answer.posterior(
         photometry, name=name, model=made.recipe.preset, card=made.card, redshift=redshift,
         t_universe_gyr=float(cosmology.age_gyr(jnp.float32(redshift))), values=finished.values, quantities=finished.quantities,
-        sfr=finished.sfr, result=result, chi2=chi2, novelty=strange, n_pixels=n_bands, median_sn=sn,
-        prediction=prediction(photometry, finished, some), flags=photometry.flags | data.flags | _judge(made, chi2, strange, sn, measured),
-        wanted=wanted, seed=seed, seconds=seconds,
+        sfr=finished.sfr, result=result, chi2=found.chi2_per_band, novelty=found.novelty, n_pixels=int((photometry.ivar > 0).sum()),
+        median_sn=found.peak_sn, prediction=prediction(photometry, finished.flux, finished.sigma),
+        flags=photometry.flags | data.flags | found.flags, wanted=wanted, seed=seed, seconds=seconds,
     )  # fmt: skip
-
-
-def _judge(made: ShippedPhotometry, chi2: float, strange: float, sn: float, measured: int) -> Flag:
-    """Flags that the fit adds. What is not a number is not within its limits."""
-    limits, (low_sn, high_sn) = made.card.get("limits", {}), made.recipe.population.sn
-    return answer.raised(
-        {
-            Flag.LOW_SN: not sn >= low_sn,
-            Flag.HIGH_SN: sn > high_sn,
-            Flag.NOVEL: not answer.LEAST_NOVELTY < strange <= limits.get("novelty", 4.0),
-            Flag.POOR_FIT: measured > 0 and not chi2 <= limits.get("chi2_per_pixel", 3.0),
-        }
-    )

@@ -26,7 +26,7 @@ _LOG_PHI_1, _LOG_PHI_2, _LOG_M_STAR = (-2.44, -3.08, -4.14), (-2.89, -3.29, -3.5
 _ALPHA_1, _ALPHA_2 = -0.28, -1.48
 _PARABOLAS = np.array([np.polyfit(_ANCHORS, values, 2) for values in (_LOG_PHI_1, _LOG_PHI_2, _LOG_M_STAR)])
 
-Scalar = Float[Array, "*shape"]
+Scalar = Float[Array, "*#shape"]
 
 
 def log_mass_function(log_mass_formed: Scalar, redshift: Scalar) -> Scalar:

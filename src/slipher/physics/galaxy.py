@@ -259,21 +259,35 @@ GALAXY = GalaxyModel(
     diffuse_shape={"slope": "dust_slope"},
 )
 
-PHOTOMETRY = GalaxyModel(
+_WARM_DUST = (
+    Parameter("q_pah", "%", r"q_{\rm PAH}", TruncatedNormal(2.5, 1.2, 0.47, 4.58), "share of PAHs in the dust's mass (Draine & Li 2007)"),
+    Parameter("log_umin", "dex", r"\log U_{\rm min}", Uniform(-1.0, 1.398), "least starlight intensity that heats dust"),
+    Parameter("log_gamma", "dex", r"\log \gamma", TruncatedNormal(-2.0, 0.6, -4.0, -0.5), "share of dust heated by more than it"),
+)
+_APERTURE = Parameter(
+    "aperture_slope",
+    "",
+    r"\beta_{\rm aperture}",
+    TruncatedNormal(0.0, 0.15, -0.6, 0.6),
+    "of the whole light over the aperture's, in wavelength",
+)
+_SEEN_BY_NO_BAND = {"sigma_star": 150.0, "sigma_gas": 100.0}
+
+PHOTOMETRY = GalaxyModel(  # `galaxy` as bands see it
     name="photometry",
-    parameters=(
-        *(p for p in GALAXY.parameters[:-1] if p.name not in ("sigma_star", "sigma_gas")),
-        Parameter(
-            "q_pah", "%", r"q_{\rm PAH}", TruncatedNormal(2.5, 1.2, 0.47, 4.58), "share of PAHs in the dust's mass (Draine & Li 2007)"
-        ),
-        Parameter("log_umin", "dex", r"\log U_{\rm min}", Uniform(-1.0, 1.398), "least starlight intensity that heats dust"),
-        Parameter("log_gamma", "dex", r"\log \gamma", TruncatedNormal(-2.0, 0.6, -4.0, -0.5), "share of dust heated by more than it"),
-        _LOG_MASS,
-    ),
+    parameters=(*(p for p in GALAXY.parameters[:-1] if p.name not in _SEEN_BY_NO_BAND), *_WARM_DUST, _LOG_MASS),
     history=_continuity_burst,
     diffuse_curve="kriek_conroy",
     diffuse_shape={"slope": "dust_slope"},
-    fixed={"sigma_star": 150.0, "sigma_gas": 100.0},  # no band sees them
+    fixed=_SEEN_BY_NO_BAND,
+)
+
+JOINT = GalaxyModel(  # `galaxy` as a spectrum and bands see it together
+    name="joint",
+    parameters=(*GALAXY.parameters[:-1], *_WARM_DUST, _APERTURE, _LOG_MASS),
+    history=_continuity_burst,
+    diffuse_curve="kriek_conroy",
+    diffuse_shape={"slope": "dust_slope"},
 )
 
 DIGS = GalaxyModel(
@@ -304,4 +318,4 @@ PROVABGS = GalaxyModel(  # what it is and where it differs: `slipher.physics.pro
 )
 PROVABGS_WIDE = replace(PROVABGS, name="provabgs_wide", parameters=provabgs.PARAMETERS_WIDE, history=provabgs.history_wide)
 
-MODELS = {model.name: model for model in (GALAXY, PHOTOMETRY, DIGS, PROVABGS, PROVABGS_WIDE)}
+MODELS = {model.name: model for model in (GALAXY, PHOTOMETRY, JOINT, DIGS, PROVABGS, PROVABGS_WIDE)}

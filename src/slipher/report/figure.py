@@ -15,10 +15,11 @@ from matplotlib.ticker import FuncFormatter
 
 from slipher.files import write_atomically
 from slipher.inference.posterior import Posterior
+from slipher.report.bands import plot_band_residuals, plot_bands
 from slipher.report.corner import plot_corner
 from slipher.report.spectrum import BLUE, ORANGE, plot_residuals, plot_spectrum
 
-MAIN = ("log_mstar", "log_ssfr_100myr", "log_zstar", "a_v", "sigma_star", "age_mw_gyr")
+MAIN = ("redshift", "log_mstar", "log_ssfr_100myr", "log_zstar", "a_v", "sigma_star", "age_mw_gyr")
 
 
 def plot_posterior(posterior: Posterior, *, quantities: tuple[str, ...] = MAIN) -> Figure:
@@ -41,9 +42,14 @@ def plot_posterior(posterior: Posterior, *, quantities: tuple[str, ...] = MAIN) 
     top = halves[0].subgridspec(2, 1, height_ratios=(3.2, 1), hspace=0.03)
     bottom = halves[1].subgridspec(1, 2, width_ratios=(1, 1.55), wspace=0.24)
     left = bottom[0].subgridspec(2, 1, height_ratios=(2.1, 1), hspace=0.24)
-    spectrum = figure.add_subplot(top[0])
-    plot_spectrum(spectrum, posterior.prediction, posterior.redshift)
-    plot_residuals(figure.add_subplot(top[1], sharex=spectrum), posterior.prediction, posterior.redshift)
+    data = figure.add_subplot(top[0])
+    residuals = figure.add_subplot(top[1], sharex=data)
+    if posterior.prediction.bands:
+        plot_bands(data, posterior.prediction)
+        plot_band_residuals(residuals, posterior.prediction)
+    else:
+        plot_spectrum(data, posterior.prediction, posterior.redshift)
+        plot_residuals(residuals, posterior.prediction, posterior.redshift)
     plot_history(figure.add_subplot(left[0]), posterior)
     write_diagnostics(figure.add_subplot(left[1]), posterior)
     plot_corner(figure, bottom[1], main_quantities(posterior, quantities), color=BLUE)
@@ -138,16 +144,16 @@ def write_diagnostics(axes: Axes, posterior: Posterior) -> None:
 
 def diagnostic_lines(posterior: Posterior) -> dict[str, str]:
     """Name and value of the diagnostics that apply."""
-    d = posterior.diagnostics
+    d, each = posterior.diagnostics, "band" if posterior.prediction.bands else "pixel"
     lines = {
         "method": f"{d.method}, {posterior.n_draws} draws",
         "effective draws": f"{d.ess:.0f}",
         "Pareto k": f"{d.khat:.2f}",
         "R-hat": f"{d.rhat:.3f}" + (f", {d.divergences} divergences" if d.divergences else ""),
-        r"$\chi^2$ per pixel": f"{d.chi2_per_pixel:.2f}",
+        rf"$\chi^2$ per {each}": f"{d.chi2_per_pixel:.2f}",
         "novelty": f"{d.novelty:.2f}",
-        "good pixels": f"{d.n_pixels}",
-        "median S/N": f"{d.median_sn:.1f}",
+        f"good {each}s": f"{d.n_pixels}",
+        f"{'peak' if posterior.prediction.bands else 'median'} S/N": f"{d.median_sn:.1f}",
         "wall time": f"{posterior.seconds:.1f} s",
     }
     return {name: value for name, value in lines.items() if not value.startswith("nan")}

@@ -1,0 +1,42 @@
+"""Mock photometry with its truth, through the door that real catalogues take: what a model of photometry is calibrated on.
+
+The galaxies, bands and depths of training (`photometric_set`), by other random numbers; each comes out as a checked `Photometry`.
+"""
+
+import jax
+import numpy as np
+
+from ..data.photometry import Photometry
+from ..data.photometry_checks import photometry
+from ..physics import parameters
+from . import photometric_set
+from .shipped import ShippedPhotometry
+
+TOGETHER = 32  # galaxies in the same bands at the same depths
+
+
+def mocks(n: int, made: ShippedPhotometry, *, seed: int) -> list[tuple[Photometry, dict[str, float]]]:
+    """n galaxies with their true parameters, mass and redshift; (seed, number) decides each."""
+    found = []
+    for number in range(-(-n // TOGETHER)):
+        found += _together(number, made, seed)
+    return found[:n]
+
+
+def _together(number: int, made: ShippedPhotometry, seed: int) -> list[tuple[Photometry, dict[str, float]]]:
+    rng = np.random.default_rng([seed, number, 7])
+    recipe = made.recipe
+    campaign, names = photometric_set.draw_campaign(rng, recipe.population)
+    key = jax.random.key(rng.integers(2**31))
+    seen = photometric_set.observed(key, campaign, made.library, recipe.assumed, recipe.population, TOGETHER)
+    seen = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), seen)
+    preset, found = recipe.preset, []
+    for i in range(TOGETHER):
+        mock = photometry(
+            seen.flux[i, : len(names)], bands=names, unit="nanomaggy", ivar=seen.ivar[i, : len(names)], ebv=float(campaign.ebv),
+            id=f"mock-{seed}-{number}-{i}",
+        )  # fmt: skip
+        values = parameters.from_normal(preset.parameters[:-1], seen.u[i, 1:].astype(np.float32))
+        truth = {name: float(value) for name, value in values.items()} | {preset.parameters[-1].name: float(seen.log_mass[i])}
+        found.append((mock, {"redshift": float(seen.redshift[i]), "peak_sn": float(seen.sn[i]), **truth}))
+    return found
