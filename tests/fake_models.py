@@ -21,7 +21,7 @@ class FakeModels:
         if spectrum.redshift is None or not low < spectrum.redshift < high:
             came = f"redshift {spectrum.redshift} of {spectrum.id!r}"
             raise InputError(came, expected=f"a redshift from {low} to {high}", mend="Declare it.")
-        seed, refine = options.get("seed", 0), options.get("refine", True)
+        seed, refine = options.get("seed", 0), options.get("sampler", "refined") != "amortised"
         return make_posterior(
             seed,
             n_draws=options["samples"],

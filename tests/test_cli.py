@@ -184,7 +184,7 @@ def test_options_arrive(fake):
     run("fit", BUNDLED, "--redshift", "0.2", "--ebv", "0.05", "--seed", "5", "--samples", "150", "--no-refine")
     ((spectrum, options),) = fake.calls
     assert (spectrum.redshift, spectrum.ebv) == (0.2, 0.05)
-    assert options == {"model": "galaxy", "samples": 150, "refine": False, "seed": 5}
+    assert options == {"model": None, "samples": 150, "sampler": "amortised", "seed": 5}
 
 
 def test_tables_are_declared(fake, tmp_path):

@@ -8,6 +8,8 @@ from slipher.errors import InputError
 from slipher.inference import nested, nuts, samplers, tempered
 from slipher.inference.prediction import chains_hold
 
+pytestmark = pytest.mark.slow  # two minutes
+
 NUTS = nuts.Settings(warmup=200)
 NESTED = nested.Settings(live=250, leave=25)
 TEMPERED = tempered.Settings()

@@ -19,6 +19,8 @@ from slipher.inference.covariance import covariance
 from slipher.models import emulator, emulator_error, emulator_source, shipped
 from slipher.networks import weights
 
+pytestmark = pytest.mark.slow  # two minutes
+
 RECIPES = Path(emulator.__file__).parents[3] / "recipes"
 PARAMETERS = """
 [parameters]

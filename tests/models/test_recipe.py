@@ -66,9 +66,9 @@ learning_rate = 2e-3
 
 HEAD = 'preset = "galaxy"\n'
 MISTAKES = {
-    "no preset": ('name = "x"', "preset None", "galaxy, photometry, digs"),
-    "unknown preset": ('preset = "galxy"', "preset 'galxy'", "galaxy, photometry, digs"),
-    "two presets": ('preset = ["galaxy", "digs"]', r"preset \['galaxy', 'digs'\]", "galaxy, photometry, digs"),
+    "no preset": ('name = "x"', "preset None", "galaxy, photometry, joint, digs"),
+    "unknown preset": ('preset = "galxy"', "preset 'galxy'", "galaxy, photometry, joint, digs"),
+    "two presets": ('preset = ["galaxy", "digs"]', r"preset \['galaxy', 'digs'\]", "galaxy, photometry, joint, digs"),
     "unknown section": (HEAD + "[netwrok]\nwidth = 3", "'netwrok'", "network"),
     "a setting outside of its section": (HEAD + "chunks = 3", "'chunks'", "schedule"),
     "a section that is none": (HEAD + "network = 3", "network = 3", r"a table \[network\]"),

@@ -291,7 +291,7 @@ def show_model(name: ModelName) -> None:
     terminal.print_document(models.card(name))
 
 
-def _one_file(files: list[Path], given: dict[str, float | None]) -> None:
+def _one_file(files: list[Path], given: dict[str, str | None]) -> None:
     """One redshift or E(B-V) belongs to one galaxy."""
     for option, value in given.items():
         if value is not None and len(files) > 1:

@@ -75,7 +75,7 @@ def posterior(
         status="refined" if held else "amortised",
         samples=values,
         derived=quantities,
-        history_edges_gyr=np.asarray(histories.bin_edges(t_universe_gyr), np.float64),
+        history_edges_gyr=np.asarray(histories.bin_edges(jnp.float32(t_universe_gyr)), np.float64),
         history_sfr=sfr,
         diagnostics=Diagnostics(
             method=result.method, ess=float(result.ess), khat=float(result.khat), rhat=float(result.rhat), chi2_per_pixel=chi2,

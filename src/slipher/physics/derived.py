@@ -64,6 +64,7 @@ QUANTITIES = {
     **{f"ew_{name}": ("Angstrom", rf"{{\rm EW}}_{{\rm {name}}}") for name in REPORTED_LINES},
 }
 OF_GAS = ("log_zgas", "log_u", "sigma_gas", *(f"{kind}_{name}" for kind in ("flux", "ew") for name in REPORTED_LINES))
+OF_GAS_IN_BANDS = tuple(name for name in OF_GAS if name != "sigma_gas" and not name.startswith("ew_"))
 FLOOR = 1e-13  # mass fraction below which a rate is reported as this: its logarithm has to be finite
 
 
@@ -150,7 +151,7 @@ def derive_from_sed(
     found["colour_ug"], found["colour_gr"] = magnitude[0] - magnitude[1], magnitude[1] - magnitude[2]
     luminosity = jnp.asarray(line_sums(library)) @ light.lines
     found |= {f"flux_{name}": flux_scale * luminosity[i] for i, name in enumerate(REPORTED_LINES)}
-    return Derived(_of_model(model, found, log_mass), rates(model, values, t_universe_gyr, log_mass))
+    return Derived(_of_model(model, found, log_mass, OF_GAS_IN_BANDS), rates(model, values, t_universe_gyr, log_mass))
 
 
 def _named(model: GalaxyModel, values: Values, parts: Ingredients, log_mass: Scalar, t_universe_gyr: Scalar, library: Library) -> dict:
@@ -159,9 +160,9 @@ def _named(model: GalaxyModel, values: Values, parts: Ingredients, log_mass: Sca
     return found | stellar(parts, t_universe_gyr, log_mass, library)
 
 
-def _of_model(model: GalaxyModel, found: dict, log_mass: Scalar) -> dict:
-    """The quantities, those of gas undefined for a model without."""
-    return found if model.nebular else found | {name: jnp.full_like(log_mass, jnp.nan) for name in OF_GAS if name in found}
+def _of_model(model: GalaxyModel, found: dict, log_mass: Scalar, undefined: tuple[str, ...]) -> dict:
+    """The quantities; for a model without gas, those that are `undefined` besides."""
+    return found if model.nebular else found | dict.fromkeys(undefined, jnp.full_like(log_mass, jnp.nan))
 
 
 def line_sums(library: Library) -> np.ndarray:
@@ -197,4 +198,4 @@ def derive(
     luminosity, beside = jnp.asarray(line_sums(library)) @ line_luminosity, beside_lines(rest.wave_aa, smooth)
     for i, name in enumerate(REPORTED_LINES):
         found[f"flux_{name}"], found[f"ew_{name}"] = flux_scale * luminosity[i], luminosity[i] / beside[i]
-    return Derived(_of_model(model, found, log_mass), rates(model, values, t_universe_gyr, log_mass))
+    return Derived(_of_model(model, found, log_mass, OF_GAS), rates(model, values, t_universe_gyr, log_mass))
