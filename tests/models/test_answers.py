@@ -8,7 +8,7 @@ import pytest
 import slipher
 from slipher.data.vacuum import vacuum_to_air
 from slipher.errors import Flag, InputError
-from slipher.inference import population
+from slipher.inference import exact, population
 from slipher.models import mocks, observed, shipped, spectra
 
 MODEL_FLAGS = (
