@@ -84,3 +84,19 @@ def test_features_do_not_know_the_unit_but_for_the_brightness(prior):
 def test_negative_and_no_light_are_finite(prior):
     for flux in (-FLUX, np.zeros(7), 1e-9 * FLUX, 1e9 * FLUX):
         assert np.isfinite(bands.features(bands.smooth(*seen(flux, SIGMA), weights(), prior))).all()
+
+
+def test_at_rest_a_moved_spectrum_is_the_same():
+    """Values, errors and information that are lines in log wavelength, seen at two redshifts, are the same where nodes reach."""
+    nodes = np.log(bands.NODES_AA)
+    at_rest = []
+    for redshift in (0.3, 1.0):
+        line = (nodes - np.log1p(redshift) - 8.5) / 3.0
+        seen = np.concatenate([line, 2.0 * line, 1.0 + line, np.zeros(bands.N_EXTRA)])
+        at_rest.append(np.asarray(bands.at_rest(jnp.asarray(seen, jnp.float32), jnp.float32(redshift))).reshape(3, -1))
+    reached = (bands.REST_AA > bands.NODES_AA[0] / 1.3) & (bands.REST_AA < bands.NODES_AA[-1] / 2.0)
+    np.testing.assert_allclose(at_rest[0][:, reached], at_rest[1][:, reached], atol=1e-4)
+    scale = np.array(bands.REST_SCALE)
+    expected = (np.log(bands.REST_AA[reached]) - 8.5) / 3.0 * np.array([1.0, 2.0, 1.0])[:, None] + np.array([0.0, 0.0, 1.0])[:, None]
+    np.testing.assert_allclose(at_rest[0][:, reached], (expected - np.array(bands.REST_CENTRE)[:, None]) / scale[:, None], atol=1e-4)
+    assert at_rest[0][2, 0] == pytest.approx(-bands.REST_CENTRE[2] / bands.REST_SCALE[2])  # beyond the nodes: no information

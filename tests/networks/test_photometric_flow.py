@@ -5,16 +5,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from slipher.networks import photometric_flow
+from slipher.networks import bands, photometric_flow
 from slipher.networks.weights import load_arrays, save_arrays
+from slipher.physics.abundance import RedshiftRange
 
 SIZES = {"context": 6, "width": 12, "depth": 1, "layers": 3, "flow_width": 10, "knots": 4}
-N_FEATURE, N_PARAMETER = 9, 4
+N_PARAMETER = 4
+REDSHIFTS = RedshiftRange(0.01, 3.0)
 
 
 @pytest.fixture(scope="module")
 def network():
-    made = photometric_flow.build_photometric(jax.random.key(0), N_FEATURE, N_PARAMETER, **SIZES)
+    made = photometric_flow.build_photometric(jax.random.key(0), N_PARAMETER, REDSHIFTS, **SIZES)
     # Untrained flows are nearly the identity: bend them.
     bend = lambda leaf: leaf + 0.15 * jax.random.normal(jax.random.key(leaf.size), leaf.shape)  # noqa: E731
     return jax.tree.map(
@@ -22,7 +24,7 @@ def network():
     )
 
 
-FEATURES = jnp.linspace(-1.0, 1.0, N_FEATURE)
+FEATURES = jnp.linspace(-1.0, 1.0, bands.N_FEATURES)
 
 
 def test_there_and_back(network):
@@ -53,7 +55,7 @@ def test_the_galaxy_depends_on_the_redshift(network):
 def test_weights_fill_a_blank_network(network, tmp_path):
     path = tmp_path / "w.safetensors"
     save_arrays(network, path)
-    blank = photometric_flow.build_photometric(jax.random.key(5), N_FEATURE, N_PARAMETER, blank=True, **SIZES)
+    blank = photometric_flow.build_photometric(jax.random.key(5), N_PARAMETER, REDSHIFTS, blank=True, **SIZES)
     filled = load_arrays(blank, path)
     u = jnp.array([0.3, -0.2, 0.8, 0.1, -1.1])
     assert float(filled.loss(u, jnp.float32(0.0), FEATURES)) == pytest.approx(float(network.loss(u, jnp.float32(0.0), FEATURES)), abs=1e-4)

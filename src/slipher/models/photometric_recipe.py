@@ -106,7 +106,8 @@ def template(recipe: PhotometricRecipe) -> TrainedPhotometry:
 
 def _network(recipe: PhotometricRecipe, *, blank: bool = False) -> photometric_flow.PhotometricFlow:
     key, architecture = jax.random.key(recipe.schedule.seed), dataclasses.asdict(recipe.architecture)
-    return photometric_flow.build_photometric(key, bands.N_FEATURES, len(recipe.preset.parameters) - 1, blank=blank, **architecture)
+    redshifts = RedshiftRange(*recipe.population.redshift)
+    return photometric_flow.build_photometric(key, len(recipe.preset.parameters) - 1, redshifts, blank=blank, **architecture)
 
 
 def run(recipe: PhotometricRecipe, out: Path, *, resume: bool = True, progress: Callable | None = None) -> Path:

@@ -26,6 +26,10 @@ FAINT = 0.02  # of the mean flux: below it fluxes are compressed linearly, above
 N_NODES = len(NODES_AA)
 N_EXTRA = 5
 N_FEATURES = 3 * N_NODES + N_EXTRA
+# Rest wavelengths at which a galaxy of known redshift is read.
+REST_AA = np.concatenate([1000.0 * 10 ** (0.04 * np.arange(26)), [12600.0, 16800.0, 22500.0, 34500.0, 46500.0, 80000.0, 120000.0, 220000.0]])
+REST_CENTRE, REST_SCALE = (4.0, -1.5, 3.0), (2.0, 1.5, 3.0)  # of values, errors and information, about those of simulations
+N_REST = 3 * len(REST_AA)
 
 
 class NodePrior(eqx.Module):
@@ -90,6 +94,17 @@ def features(found: Smooth) -> Float[Array, "feature"]:
          jnp.max(found.information), jnp.mean(found.information)]
     )  # fmt: skip
     return jnp.concatenate([value, relative, found.information, extra])
+
+
+def at_rest(seen: Float[Array, "feature"], redshift: Float[Array, ""]) -> Float[Array, "rest"]:
+    """Values, errors and information of `features` at `REST_AA` of a redshift, scaled to order one; information ends where nodes do.
+
+    A network could learn to move spectra, but to few per cent only, and would need most of its simulations for that.
+    """
+    place, nodes = jnp.log(REST_AA) + jnp.log1p(redshift), jnp.log(NODES_AA)
+    value, error, information = (seen[i * N_NODES : (i + 1) * N_NODES] for i in range(3))
+    moved = (jnp.interp(place, nodes, value), jnp.interp(place, nodes, error), jnp.interp(place, nodes, information, left=0.0, right=0.0))
+    return jnp.concatenate([(x - centre) / scale for x, centre, scale in zip(moved, REST_CENTRE, REST_SCALE, strict=True)])
 
 
 def learn(values: np.ndarray) -> NodePrior:

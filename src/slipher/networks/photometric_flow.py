@@ -1,8 +1,8 @@
 """The amortised posterior of photometry: a redshift, then a galaxy at that redshift.
 
     features --MLP--> context --> spline flow in one dimension: q(u_z | data)
-    features, redshift --MLP--> context --+--> coupling flow: q(u | z, data)
-                                          +--> head: q(log M | u, z, data), Gaussian
+    features, redshift, features at rest --MLP--> context --+--> coupling flow: q(u | z, data)
+                                                            +--> head: q(log M | u, z, data), Gaussian
 
 The first part is as many-peaked as the data make it; where the redshift is known, only the second is used. Base space is N(0, 1) in all
 dimensions, the redshift's first.
@@ -16,6 +16,8 @@ import jax.numpy as jnp
 from flowjax.bijections import RationalQuadraticSpline
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ..physics.abundance import RedshiftRange
+from . import bands
 from .posterior_flow import FEATURE_LIMIT, PosteriorFlow, build, skeleton
 
 N_REDSHIFT_FEATURES = 3
@@ -23,8 +25,9 @@ KNOTS = 24
 
 
 class PhotometricFlow(eqx.Module):
-    """q(u_z | features) and q(u, log M | features, u_z); the first element of a point is always u_z."""
+    """q(u_z | features) and q(u, log M | features, u_z); the first element of a point is always u_z, of the range `redshifts`."""
 
+    redshifts: RedshiftRange = eqx.field(static=True)
     shift: Float[Array, "feature"]
     scale: Float[Array, "feature"]
     embedding: eqx.nn.MLP
@@ -43,7 +46,8 @@ class PhotometricFlow(eqx.Module):
 
     def galaxy_context(self, features: Float[Array, "feature"], u_redshift: Float[Array, ""]) -> Float[Array, "context"]:
         """What the galaxy's flow is told: the redshift besides, which is known or drawn."""
-        return self.galaxy.embedding(jnp.concatenate([self.standard(features), redshift_features(u_redshift)]))
+        at_rest = bands.at_rest(features, self.redshifts.from_normal(u_redshift))
+        return self.galaxy.embedding(jnp.concatenate([self.standard(features), redshift_features(u_redshift), at_rest]))
 
     @property
     def n_parameter(self) -> int:
@@ -81,12 +85,14 @@ def redshift_features(u_redshift: Float[Array, ""]) -> Float[Array, "three"]:
     return jnp.stack([u_redshift, jnp.tanh(u_redshift), 0.3 * u_redshift**2])
 
 
-def build_photometric(key: PRNGKeyArray, n_feature: int, n_parameter: int, *, blank: bool = False, **sizes: int) -> PhotometricFlow:
+def build_photometric(
+    key: PRNGKeyArray, n_parameter: int, redshifts: RedshiftRange, *, blank: bool = False, **sizes: int
+) -> PhotometricFlow:
     """An untrained network for `n_parameter` parameters besides the redshift; `sizes` as in `posterior_flow.build`.
 
     `blank`: only its shapes, to be filled from a file.
     """
-    k = jax.random.split(key, 3)
+    k, n_feature = jax.random.split(key, 3), bands.N_FEATURES
 
     def redshift_part(key: PRNGKeyArray) -> tuple:
         a, b = jax.random.split(key)
@@ -102,7 +108,7 @@ def build_photometric(key: PRNGKeyArray, n_feature: int, n_parameter: int, *, bl
         )
         return eqx.nn.MLP(n_feature, sizes["context"], sizes["width"], sizes["depth"], jax.nn.silu, key=b), flow
 
-    n_second = n_feature + N_REDSHIFT_FEATURES
+    n_second = n_feature + N_REDSHIFT_FEATURES + bands.N_REST
     embedding, flow = redshift_part(k[0])
     galaxy = skeleton(n_second, n_parameter, **sizes) if blank else build(k[1], n_second, n_parameter, **sizes)
-    return PhotometricFlow(jnp.zeros(n_feature), jnp.ones(n_feature), embedding, flow, galaxy, jnp.zeros(()), jnp.ones(()))
+    return PhotometricFlow(redshifts, jnp.zeros(n_feature), jnp.ones(n_feature), embedding, flow, galaxy, jnp.zeros(()), jnp.ones(()))
