@@ -16,16 +16,16 @@ from tables import machine, markdown_table, write_section
 
 from slipher.inference import refine
 from slipher.inference.calibration import normalised_ranks
-from slipher.models import calibration, shipped
+from slipher.models import calibration
 
 SEED = 2026
 SN_EDGES = (2.0, 5.0, 10.0, 20.0, 35.0, 60.0)
 Z_EDGES = (0.003, 0.1, 0.2, 0.3, 0.4)
 
 
-def tests_of(run: calibration.Run, made: shipped.Shipped) -> list[object]:
+def tests_of(run: calibration.Run) -> list[object]:
     """One row: KS failures, smallest p, TARP, mean coverages."""
-    found = calibration.report(run, made)
+    found = calibration.report(run)
     p, tarp = np.array(found.ks_pvalues), found.tarp
     inside = (tarp.low <= tarp.credibility) & (tarp.credibility <= tarp.high)
     overall = {level: np.mean([c.coverage for c in found.coverage if c.level == level and not c.covariate]) for level in (0.68, 0.95)}
@@ -74,7 +74,7 @@ def broken(run: calibration.Run, how: str) -> calibration.Run:
 
 def sharpness(run: calibration.Run) -> list[list[object]]:
     """By S/N: what held, after how many likelihoods, nats between flow and exact posterior, seconds."""
-    sn, rows = np.array(run.sn), []
+    sn, rows = np.array(run.covariates["median_sn"]), []
     holds = np.array([refine.holds(r) for r in run.results])
     made, seconds = np.array([r.evaluations for r in run.results]), np.array(run.seconds)
     at_once = np.array([r.method == "importance" for r in run.results])
@@ -103,29 +103,27 @@ def main() -> None:
     parser.add_argument("--model", default="galaxy")
     parser.add_argument("--record", action="store_true", help="write the result on the model's card")
     options = parser.parse_args()
-    made = shipped.load(options.model)
     here = machine("slipher", "jax")
     before = calibration.collect(options.model, n=options.mocks, seed=SEED, refined=False, progress=watch)
     calibration.collect(options.model, n=2, seed=1, refined=True)  # compiles
     after = calibration.collect(options.model, n=options.refined, seed=SEED, refined=True, progress=watch)
     if options.record:
         calibration.record(options.model, before, after)
-    same = calibration.Run()
-    same.__dict__.update({k: v[: options.refined] for k, v in before.__dict__.items()})
+    same = before.first(options.refined)
     kinds = {"amortised": before, "amortised, those refined below": same, "refined": after}
     ways = ("20 % too narrow", "25 % too wide", "shifted by 0.2 sigma", "of another galaxy")
     head = ["posterior", "mocks", "KS fails", "smallest p", "TARP p", "TARP in band", "68 %", "95 %", "verdict at 1 %, Bonferroni"]
     text = ["## Calibration", f"`python benchmarks/calibration.py --mocks {options.mocks} --refined {options.refined}`. {here}"]
-    text.append(markdown_table(head, [[name, *tests_of(run, made)] for name, run in kinds.items()]))
+    text.append(markdown_table(head, [[name, *tests_of(run)] for name, run in kinds.items()]))
     text.append(
         "Every parameter, the mass among them. `TARP in band`: share of credibilities at which the diagonal lies within the bootstrap's "
         "95 %. The same tests on posteriors broken on purpose, of the network and refined (the fewer mocks, the less is noticed):"
     )
     both = (("amortised", before), ("refined", after))
-    spoilt = [[f"{name}, {how}", *tests_of(broken(run, how), made)] for name, run in both for how in ways]
+    spoilt = [[f"{name}, {how}", *tests_of(broken(run, how))] for name, run in both for how in ways]
     text.append(markdown_table(head, spoilt))
     for name, run in both:
-        for what, values, edges in (("S/N", run.sn, SN_EDGES), ("redshift", run.redshift, Z_EDGES)):
+        for what, values, edges in (("S/N", run.covariates["median_sn"], SN_EDGES), ("redshift", run.covariates["redshift"], Z_EDGES)):
             columns = [what, "mocks", "68 %", "by parameter", "95 %", "by parameter"]
             text += [f"Coverage by {what}, {name}:", markdown_table(columns, coverage_by(run, np.array(values), edges))]
     write_section("calibration", "\n\n".join(text))

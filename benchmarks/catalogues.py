@@ -20,20 +20,34 @@ import slipher
 from slipher.data.photometry_checks import catalogue_from_arrays
 from slipher.grids.filters import FilterCurve
 
-SUBARU = {
-    "b": ([3600, 3750, 3850, 3950, 4050, 4150, 4300, 4450, 4600, 4700, 4790, 4850, 4880, 4907, 4930, 4966, 5015, 5100, 5300],
-          [0, 0.067, 0.205, 0.395, 0.529, 0.637, 0.744, 0.863, 0.944, 0.933, 1.0, 0.945, 0.785, 0.548, 0.345, 0.138, 0.035, 0.006, 0]),
-    "v": ([4800, 4860, 4900, 4950, 5000, 5060, 5150, 5300, 5450, 5570, 5650, 5730, 5810, 5860, 5898, 5926, 5955, 6000, 6060, 6150, 6400],
-          [0, 0.034, 0.149, 0.368, 0.566, 0.696, 0.809, 0.915, 0.953, 0.986, 0.967, 1.0, 0.967, 0.917, 0.747, 0.559, 0.38, 0.185, 0.067, 0.014, 0]),
-    "g": ([3850, 3920, 3980, 4050, 4150, 4300, 4500, 4700, 4880, 5000, 5140, 5297, 5336, 5365, 5394, 5424, 5460, 5510, 5600, 5680],
-          [0, 0.05, 0.19, 0.374, 0.537, 0.68, 0.815, 0.882, 0.95, 0.941, 1.0, 0.999, 0.924, 0.74, 0.477, 0.25, 0.1, 0.029, 0.005, 0]),
-    "r": ([5400, 5470, 5520, 5580, 5650, 5750, 5900, 6050, 6150, 6250, 6350, 6600, 6770, 6826, 6880, 6930, 6980, 7030, 7080, 7150, 7240],
-          [0, 0.07, 0.263, 0.506, 0.685, 0.807, 0.878, 0.909, 0.87, 0.937, 0.983, 1.0, 0.988, 0.929, 0.775, 0.608, 0.376, 0.177, 0.075, 0.025, 0]),
-    "i": ([6750, 6820, 6880, 6940, 7000, 7070, 7140, 7180, 7240, 7350, 7560, 7585, 7610, 7640, 7685, 7860, 8000, 8150, 8330, 8400, 8450, 8500, 8560, 8700],
-          [0, 0.068, 0.246, 0.512, 0.733, 0.861, 0.91, 0.867, 0.924, 0.982, 0.985, 0.93, 0.551, 0.684, 0.974, 1.0, 0.978, 0.88, 0.783, 0.645, 0.425, 0.2, 0.057, 0.004]),
-    "z": ([7920, 8100, 8240, 8340, 8430, 8510, 8570, 8630, 8690, 8800, 8900, 9000, 9150, 9260, 9355, 9430, 9540, 9680, 9740, 9800, 9870, 9940, 10050, 10300],
-          [0, 0.008, 0.031, 0.1, 0.29, 0.607, 0.838, 0.965, 1.0, 0.95, 0.918, 0.795, 0.729, 0.665, 0.459, 0.475, 0.413, 0.429, 0.385, 0.333, 0.21, 0.085, 0.015, 0]),
-}  # fmt: skip
+SUBARU = {  # wavelength in A: response
+    "b": (
+        "3600:0 3750:0.067 3850:0.205 3950:0.395 4050:0.529 4150:0.637 4300:0.744 4450:0.863 4600:0.944 4700:0.933 4790:1 "
+        "4850:0.945 4880:0.785 4907:0.548 4930:0.345 4966:0.138 5015:0.035 5100:0.006 5300:0"
+    ),
+    "v": (
+        "4800:0 4860:0.034 4900:0.149 4950:0.368 5000:0.566 5060:0.696 5150:0.809 5300:0.915 5450:0.953 5570:0.986 5650:0.967 "
+        "5730:1 5810:0.967 5860:0.917 5898:0.747 5926:0.559 5955:0.38 6000:0.185 6060:0.067 6150:0.014 6400:0"
+    ),
+    "g": (
+        "3850:0 3920:0.05 3980:0.19 4050:0.374 4150:0.537 4300:0.68 4500:0.815 4700:0.882 4880:0.95 5000:0.941 5140:1 "
+        "5297:0.999 5336:0.924 5365:0.74 5394:0.477 5424:0.25 5460:0.1 5510:0.029 5600:0.005 5680:0"
+    ),
+    "r": (
+        "5400:0 5470:0.07 5520:0.263 5580:0.506 5650:0.685 5750:0.807 5900:0.878 6050:0.909 6150:0.87 6250:0.937 6350:0.983 "
+        "6600:1 6770:0.988 6826:0.929 6880:0.775 6930:0.608 6980:0.376 7030:0.177 7080:0.075 7150:0.025 7240:0"
+    ),
+    "i": (
+        "6750:0 6820:0.068 6880:0.246 6940:0.512 7000:0.733 7070:0.861 7140:0.91 7180:0.867 7240:0.924 7350:0.982 7560:0.985 "
+        "7585:0.93 7610:0.551 7640:0.684 7685:0.974 7860:1 8000:0.978 8150:0.88 8330:0.783 8400:0.645 8450:0.425 8500:0.2 "
+        "8560:0.057 8700:0.004"
+    ),
+    "z": (
+        "7920:0 8100:0.008 8240:0.031 8340:0.1 8430:0.29 8510:0.607 8570:0.838 8630:0.965 8690:1 8800:0.95 8900:0.918 "
+        "9000:0.795 9150:0.729 9260:0.665 9355:0.459 9430:0.475 9540:0.413 9680:0.429 9740:0.385 9800:0.333 9870:0.21 "
+        "9940:0.085 10050:0.015 10300:0"
+    ),
+}
 HALF_POWER_AA = {
     "wfcam-J": (11690, 13280), "wircam-Ks": (19900, 23110), "vista-Y": (9740, 10670), "vista-J": (11670, 13380), "vista-H": (14920, 17830),
     "vista-Ks": (19940, 23030), "irac-1": (31790, 39270), "irac-2": (39930, 50170),
@@ -61,8 +75,8 @@ def curve(name: str) -> FilterCurve:
         low, high = HALF_POWER_AA[name]
         edges = [low * (1 - EDGE / 2), low * (1 + EDGE / 2), high * (1 - EDGE / 2), high * (1 + EDGE / 2)]
         return FilterCurve.from_arrays(name, np.array(edges), np.array([0.0, 1.0, 1.0, 0.0]))
-    wave, response = SUBARU[name]
-    return FilterCurve.from_arrays(f"subaru-{name}", np.array(wave, float), np.array(response))
+    points = np.array([[float(x) for x in point.split(":")] for point in SUBARU[name].split()])
+    return FilterCurve.from_arrays(f"subaru-{name}", points[:, 0], points[:, 1])
 
 
 def _columns(path: Path, delimiter: str = ",") -> dict[str, np.ndarray]:
@@ -72,7 +86,12 @@ def _columns(path: Path, delimiter: str = ",") -> dict[str, np.ndarray]:
 
 
 def _numbers(columns: dict[str, np.ndarray], names: list[str]) -> np.ndarray:
-    return np.column_stack([columns[name].astype(float) for name in names])
+    return np.column_stack([_number(columns[name]) for name in names])
+
+
+def _number(texts: np.ndarray) -> np.ndarray:
+    """Blank entries are NaN."""
+    return np.where(texts == "", "nan", texts).astype(float)
 
 
 def zcosmos(folder: Path, *, shift: dict[str, float] | None = None) -> Labelled:
@@ -84,16 +103,16 @@ def zcosmos(folder: Path, *, shift: dict[str, float] | None = None) -> Labelled:
         "j": curve("wfcam-J"), "k": curve("wircam-Ks"),
     }  # fmt: skip
     flux, sigma = _numbers(columns, list(filters)), _numbers(columns, ["e" + band for band in filters])
-    missing = (flux < 0) | (flux > 90) | (sigma <= 0)
+    missing = ~((flux > 0) & (flux < 90) & (sigma > 0))
     at = {band: i for i, band in enumerate(filters)}
     missing[:, at["j"]] |= flux[:, at["j"]] < np.minimum(flux[:, at["z"]], flux[:, at["k"]]) - 1.0
     moved = flux - np.array([shift.get(band, 0.0) for band in filters])
     made = catalogue_from_arrays(
         np.where(missing, np.nan, moved), bands=list(filters.values()), unit="ABmag", errors=np.where(missing, np.nan, sigma),
-        redshift=columns["zspec"].astype(float), ebv=np.full(len(moved), EBV_COSMOS), id=columns["surveyID"],
+        redshift=_number(columns["zspec"]), ebv=np.full(len(moved), EBV_COSMOS), id=columns["surveyID"],
     )  # fmt: skip
-    labels = {"redshift": columns["zspec"].astype(float), "log_mass": columns["logmstar_cosmos2015"].astype(float)}
-    return Labelled(made, labels | {"confidence": columns["zconf"].astype(float)})
+    labels = {"redshift": _number(columns["zspec"]), "log_mass": _number(columns["logmstar_cosmos2015"])}
+    return Labelled(made, labels | {"confidence": _number(columns["zconf"])})
 
 
 def resolve(folder: Path) -> Labelled:
@@ -104,16 +123,16 @@ def resolve(folder: Path) -> Labelled:
         "twomass-J": "2jmag", "twomass-H": "2hmag", "twomass-Ks": "2kmag",
     }  # fmt: skip
     flux, sigma = _numbers(columns, list(names.values())), _numbers(columns, ["e_" + name for name in names.values()])
-    missing = (flux <= 0) | (flux > 90) | (sigma <= 0)
+    missing = ~((flux > 0) & (flux < 90) & (sigma > 0))
     flux = flux + np.array([TWOMASS_AB.get(band, 0.0) for band in names])
     made = catalogue_from_arrays(
         np.where(missing, np.nan, flux), bands=list(names), unit="ABmag", errors=np.where(missing, np.nan, sigma),
-        redshift=columns["cz"].astype(float) / LIGHT_KM_S, ebv=columns["extr"].astype(float) / EXTINCTION_R, id=columns["NAME"],
+        redshift=_number(columns["cz"]) / LIGHT_KM_S, ebv=_number(columns["extr"]) / EXTINCTION_R, id=columns["NAME"],
     )  # fmt: skip
     labels = {"log_mass": columns["logmstar"], "log_mass_16": columns["logmstar_16"], "log_mass_84": columns["logmstar_84"]}
-    labels = {name: values.astype(float) for name, values in labels.items()}
+    labels = {name: _number(values) for name, values in labels.items()}
     with np.errstate(divide="ignore", invalid="ignore"):
-        labels["log_sfr"] = np.log10(columns["sfr_nuv"].astype(float))
+        labels["log_sfr"] = np.log10(_number(columns["sfr_nuv"]))
     return Labelled(made, labels)
 
 
@@ -122,13 +141,14 @@ def boss(folder: Path) -> Labelled:
     lines = (folder / "boss_dr10_train.csv").read_text(encoding="utf-8").splitlines()
     values = np.array([[float(x) for x in line.split(",")] for line in lines[1:]])
     made = catalogue_from_arrays(
-        values[:, 0:10:2], bands=[f"sdss2010-{band}" for band in "ugriz"], unit="ABmag", errors=values[:, 1:10:2], ebv=np.zeros(len(values)),
+        values[:, 0:10:2], bands=[f"sdss2010-{band}" for band in "ugriz"], unit="ABmag", errors=values[:, 1:10:2],
+        ebv=np.zeros(len(values)),
     )  # fmt: skip
     return Labelled(made, {"redshift": values[:, 10]})
 
 
 def cosmos100(folder: Path) -> Labelled:
-    """COSMOS-100: 26 of its 30 bands (without the narrow ones, IRAC 3 and 4, and the older of the two u), fluxes in erg/s/cm2/Hz."""
+    """COSMOS-100: 24 of its 30 bands (without the narrow ones, IRAC 3 and 4, and the older of the two u), fluxes in erg/s/cm2/Hz."""
     from astropy.table import Table
 
     table = Table.read(folder / "cosmos100_30band.fits")

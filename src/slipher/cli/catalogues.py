@@ -75,7 +75,7 @@ def _rows(catalogue: Catalogue, how: dict) -> Iterator[dict]:
     from slipher import models
 
     samples = how["samples"] or SAMPLES
-    return models.fit_rows(catalogue, model=how["model"], samples=samples, sampler=how["sampler"], seed=how["seed"])
+    return models.fit_rows(catalogue, model=how["model"], samples=samples, sampler=how["sampler"], seed=how["seed"], keep=how["keep"])
 
 
 def _counted(parts: Iterator[dict], n: int, progress) -> Iterator[dict]:
@@ -109,4 +109,6 @@ def _plain(name: str, value: object) -> object:
         return Flag(int(value)).names()
     if isinstance(value, str):
         return str(value)
+    if isinstance(value, np.ndarray):
+        return [float(x) if np.isfinite(x) else None for x in value]
     return None if not np.isfinite(value) else value.item()

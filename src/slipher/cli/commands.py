@@ -117,6 +117,9 @@ def fit(
     column_names: Annotated[
         str | None, typer.Option(rich_help_panel=PHOTOMETRY, help="Names of the columns of a file without a line of them.")
     ] = None,
+    keep_draws: Annotated[
+        str | None, typer.Option(rich_help_panel=PHOTOMETRY, help="Quantities of which to keep all draws: redshift,log_mstar.")
+    ] = None,
 ) -> None:
     """Fit spectra or photometry: a posterior of each galaxy's physics.
 
@@ -141,9 +144,10 @@ def fit(
             **({} if survey is None else {"survey": survey}),
             **catalogues.number_or_column("redshift", redshift), **catalogues.number_or_column("ebv", ebv),
         }  # fmt: skip
+        how |= {"keep": keep_draws.split(",") if keep_draws else []}
         complete = [catalogues.answer(path, declared, how, folder, as_json=as_json) for path in files]
         raise typer.Exit(0 if all(complete) else NOT_ANSWERED)
-    _refuse(unit=unit, id_column=id_column, missing=missing, default_error=default_error, column_names=column_names)
+    _refuse(unit=unit, id_column=id_column, missing=missing, default_error=default_error, column_names=column_names, keep_draws=keep_draws)
     _one_file(files, {"--redshift": redshift, "--ebv": ebv})
     declared = declarations(
         survey=survey, resolving_power=resolving_power, wave_unit=wave_unit, flux_unit=flux_unit, wave_medium=wave_medium
@@ -262,6 +266,7 @@ def calibrate(
     model: ModelName,
     mocks: Annotated[int, typer.Option(min=2, help="Galaxies to simulate and fit.")] = 1000,
     refine: Refine = True,
+    known_redshift: Annotated[bool, typer.Option(help="Of photometry: give the redshift, or infer and test it too.")] = True,
     seed: Seed = 1,
     as_json: Json = False,
 ) -> None:
@@ -270,7 +275,7 @@ def calibrate(
 
     compiled.keep()
     with terminal.waiting(f"fitting {mocks} mocks"):
-        report = models.calibrate(model, mocks=mocks, seed=seed, refine=refine)
+        report = models.calibrate(model, mocks=mocks, seed=seed, refine=refine, known_redshift=known_redshift)
     terminal.print_document(report, indent=None if as_json else 2)
 
 

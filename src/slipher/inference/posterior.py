@@ -10,6 +10,7 @@ xarray, which costs a third of a second, is imported when a posterior first goes
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import Table
@@ -18,6 +19,9 @@ from jaxtyping import Float
 from slipher.errors import Flag, InputError
 from slipher.files import write_atomically
 from slipher.inference.prediction import Diagnostics, Prediction
+
+if TYPE_CHECKING:
+    from slipher.inference.reweighting import LogRatio
 
 STATUSES = ("refined", "amortised")
 PERCENTILES = {"median": 0.50, "p16": 0.16, "p84": 0.84}
@@ -118,6 +122,23 @@ class Posterior:
     def predict(self) -> Prediction:
         """The spectra that the posterior predicts, with their median, bands and residuals."""
         return self.prediction
+
+    def reweighted(self, log_ratio: "LogRatio", *, seed: int = 0) -> "Posterior":
+        """The posterior under another prior: its draws, chosen again by the ratio of the new prior to the old.
+
+        Parameters
+        ----------
+        log_ratio
+            Takes the draws by name (`samples` and `derived` together) to ln(new prior / old prior) [draw], up to a constant.
+
+        Raises
+        ------
+        InputError
+            If that is no such array, or fewer than ten draws are left that count.
+        """
+        from slipher.inference.reweighting import reweighted
+
+        return reweighted(self, log_ratio, seed)
 
     def save(self, path: str | Path) -> None:
         """Write everything to a netCDF4 file that xarray and ArviZ open; it appears whole or not at all."""

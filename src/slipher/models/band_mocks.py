@@ -15,15 +15,15 @@ from .shipped import ShippedPhotometry
 TOGETHER = 32  # galaxies in the same bands at the same depths
 
 
-def mocks(n: int, made: ShippedPhotometry, *, seed: int) -> list[tuple[Photometry, dict[str, float]]]:
-    """n galaxies with their true parameters, mass and redshift; (seed, number) decides each."""
+def mocks(n: int, made: ShippedPhotometry, *, seed: int, known_redshift: bool = False) -> list[tuple[Photometry, dict[str, float]]]:
+    """n galaxies, with or without redshifts, and their true parameters, masses, redshifts and peak S/N; (seed, number) decides each."""
     found = []
     for number in range(-(-n // TOGETHER)):
-        found += _together(number, made, seed)
+        found += _together(number, made, seed, known_redshift=known_redshift)
     return found[:n]
 
 
-def _together(number: int, made: ShippedPhotometry, seed: int) -> list[tuple[Photometry, dict[str, float]]]:
+def _together(number: int, made: ShippedPhotometry, seed: int, *, known_redshift: bool) -> list[tuple[Photometry, dict[str, float]]]:
     rng = np.random.default_rng([seed, number, 7])
     recipe = made.recipe
     campaign, names = photometric_set.draw_campaign(rng, recipe.population)
@@ -34,7 +34,7 @@ def _together(number: int, made: ShippedPhotometry, seed: int) -> list[tuple[Pho
     for i in range(TOGETHER):
         mock = photometry(
             seen.flux[i, : len(names)], bands=names, unit="nanomaggy", ivar=seen.ivar[i, : len(names)], ebv=float(campaign.ebv),
-            id=f"mock-{seed}-{number}-{i}",
+            redshift=float(seen.redshift[i]) if known_redshift else None, id=f"mock-{seed}-{number}-{i}",
         )  # fmt: skip
         values = parameters.from_normal(preset.parameters[:-1], seen.u[i, 1:].astype(np.float32))
         truth = {name: float(value) for name, value in values.items()} | {preset.parameters[-1].name: float(seen.log_mass[i])}

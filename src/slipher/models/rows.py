@@ -6,7 +6,8 @@ The answer for a row is that of `slipher.fit` for it alone: the same random numb
 Refined rows are fitted one after the other.
 """
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterator, Sequence
 
 import equinox as eqx
 import jax
@@ -33,8 +34,9 @@ Columns = dict[str, np.ndarray]
 
 
 def fit_rows(
-    catalogue: Catalogue, *, model: str | None = None, samples: int = 100, sampler: str = "amortised", seed: int = 0
-) -> Iterator[Columns]:
+    catalogue: Catalogue, *, model: str | None = None, samples: int = 100, sampler: str = "amortised", seed: int = 0,
+    keep: Sequence[str] = (),
+) -> Iterator[Columns]:  # fmt: skip
     """Answers for all rows of a catalogue, some rows at a time and in their order.
 
     Yields columns [row]: `id`, `redshift` (given, or the median), `status`, `ess`, `khat`, `chi2_per_band`, `novelty`, `n_bands`,
@@ -51,23 +53,28 @@ def fit_rows(
         raise InputError(f"model {model!r}, which is of spectra", expected="a model of photometry", mend="Choose 'photometry'.")
     if samples < 1:
         raise InputError(f"samples={samples}", expected="at least 1", mend="Ask for a positive number of draws.")
+    drawn = {"redshift", *made.recipe.preset.names, *derived.QUANTITIES}
+    if unknown := [name for name in keep if name not in drawn]:
+        close = " or ".join(difflib.get_close_matches(unknown[0], drawn)) or "log_mstar"
+        raise InputError(f"draws of {unknown[0]!r}", expected="parameters or derived quantities", mend=f"Did you mean {close}?")
     for first in range(0, len(catalogue), AT_ONCE):
         some = catalogue[first : first + AT_ONCE]
         yield (
-            amortised(some, made, samples, seed)
+            amortised(some, made, samples, seed, keep)
             if sampler == "amortised"
-            else _one_by_one(some, made, model or "photometry", samples, sampler, seed)
+            else _one_by_one(some, made, model or "photometry", samples, sampler, seed, keep)
         )
 
 
-def _one_by_one(some: Catalogue, made: ShippedPhotometry, name: str, samples: int, sampler: str, seed: int) -> Columns:
-    rows = [columns_of(photometry.fit(row, made, name, samples, sampler, seed)) for row in some]
+def _one_by_one(some: Catalogue, made: ShippedPhotometry, name: str, samples: int, sampler: str, seed: int, keep: Sequence[str]) -> Columns:
+    rows = [columns_of(photometry.fit(row, made, name, samples, sampler, seed), keep) for row in some]
     names = dict.fromkeys(column for row in rows for column in row)
-    return {column: np.array([row.get(column, np.nan) for row in rows]) for column in names}
+    blank = {f"{name}_draws": np.full(samples, np.nan) for name in keep}
+    return {column: np.array([row.get(column, blank.get(column, np.nan)) for row in rows]) for column in names}
 
 
-def columns_of(posterior: Posterior) -> dict:
-    """The row of one posterior."""
+def columns_of(posterior: Posterior, keep: Sequence[str] = ()) -> dict:
+    """The row of one posterior; a redshift that was given is the same in all draws."""
     d = posterior.diagnostics
     head = {
         "id": posterior.id, "redshift": posterior.redshift, "status": posterior.status, "ess": d.ess, "khat": d.khat,
@@ -75,7 +82,9 @@ def columns_of(posterior: Posterior) -> dict:
         "flags": int(posterior.flags),
     }  # fmt: skip
     draws = {name: values[None] for name, values in (posterior.samples | posterior.derived).items()}
-    return head | {name: values[0] for name, values in _percentiles(draws).items() if name not in head}
+    given = {"redshift": np.full((1, posterior.n_draws), posterior.redshift)}
+    kept = {f"{name}_draws": (given | draws)[name][0] for name in keep if name in given | draws}
+    return head | {name: values[0] for name, values in _percentiles(draws).items() if name not in head} | kept
 
 
 def _percentiles(draws: dict[str, Float[np.ndarray, "row draw"]]) -> Columns:
@@ -92,21 +101,22 @@ def _quantiles(values: Float[np.ndarray, "row draw"], edges: list[float]) -> Flo
     return out
 
 
-def amortised(some: Catalogue, made: ShippedPhotometry, samples: int, seed: int) -> Columns:
+def amortised(some: Catalogue, made: ShippedPhotometry, samples: int, seed: int, keep: Sequence[str] = ()) -> Columns:
     """Rows by the network alone; all galaxies of a call are drawn together."""
     known = ~np.isnan(some.redshift)
-    parts = [(np.flatnonzero(which), _drawn(some[which], made, samples, seed)) for which in (known, ~known) if which.any()]
+    parts = [(np.flatnonzero(which), _drawn(some[which], made, samples, seed, keep)) for which in (known, ~known) if which.any()]
     out: Columns = {}
     for index, columns in parts:
         for name, values in columns.items():
             if name not in out:
-                out[name] = np.full(len(some), np.nan) if values.dtype.kind == "f" else np.zeros(len(some), values.dtype)
+                shape = (len(some), *values.shape[1:])
+                out[name] = np.full(shape, np.nan) if values.dtype.kind == "f" else np.zeros(shape, values.dtype)
             out[name] = out[name].astype(np.result_type(out[name], values)) if values.dtype.kind == "U" else out[name]
             out[name][index] = values
     return out
 
 
-def _drawn(some: Catalogue, made: ShippedPhotometry, samples: int, seed: int) -> Columns:
+def _drawn(some: Catalogue, made: ShippedPhotometry, samples: int, seed: int, keep: Sequence[str]) -> Columns:
     """Rows whose redshifts are all known, or all unknown."""
     known = not np.isnan(some.redshift[0])
     rows = list(some)
@@ -120,7 +130,7 @@ def _drawn(some: Catalogue, made: ShippedPhotometry, samples: int, seed: int) ->
     stacked = _filled(_stack(data), len(rows)), _filled(base, len(rows)), _filled(uniform, len(rows))
     found = _answer(*stacked, data[0].task.photometer, made.trained.network, colours, made.library, assumed, made.recipe.assumed.redshift)
     found = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64)[: len(rows)], found)
-    return _table(some, rows, data, found, made)
+    return _table(some, rows, data, found, made, keep)
 
 
 def _stack(data: list[ObservedBands]) -> tuple:
@@ -151,7 +161,9 @@ def _answer(
     return jax.lax.map(galaxy, (rows, base, uniform))
 
 
-def _table(some: Catalogue, rows: list, data: list[ObservedBands], found: Finished, made: ShippedPhotometry) -> Columns:
+def _table(
+    some: Catalogue, rows: list, data: list[ObservedBands], found: Finished, made: ShippedPhotometry, keep: Sequence[str]
+) -> Columns:
     seen = (some.ivar > 0).any(1)
     draws = {name: np.where(seen[:, None], values, np.nan) for name, values in (found.values | found.quantities).items()}
     columns = _percentiles(draws)
@@ -164,4 +176,6 @@ def _table(some: Catalogue, rows: list, data: list[ObservedBands], found: Finish
         "n_bands": (some.ivar > 0).sum(1), "peak_sn": np.array([v.peak_sn for v in verdicts]),
         "flags": np.array([int(v.flags | row.flags | d.flags) for v, row, d in zip(verdicts, rows, data, strict=True)]),
     }  # fmt: skip
-    return head | {name: values for name, values in columns.items() if name not in head}
+    given = {"redshift": np.broadcast_to(some.redshift[:, None], found.chi2.shape)}
+    kept = {f"{name}_draws": (given | draws)[name] for name in keep if name in given | draws}
+    return head | {name: values for name, values in columns.items() if name not in head} | kept

@@ -27,7 +27,9 @@ N_NODES = len(NODES_AA)
 N_EXTRA = 5
 N_FEATURES = 3 * N_NODES + N_EXTRA
 # Rest wavelengths at which a galaxy of known redshift is read.
-REST_AA = np.concatenate([1000.0 * 10 ** (0.04 * np.arange(26)), [12600.0, 16800.0, 22500.0, 34500.0, 46500.0, 80000.0, 120000.0, 220000.0]])
+REST_AA = np.concatenate(
+    [1000.0 * 10 ** (0.04 * np.arange(26)), [12600.0, 16800.0, 22500.0, 34500.0, 46500.0, 80000.0, 120000.0, 220000.0]]
+)
 REST_CENTRE, REST_SCALE = (4.0, -1.5, 3.0), (2.0, 1.5, 3.0)  # of values, errors and information, about those of simulations
 N_REST = 3 * len(REST_AA)
 

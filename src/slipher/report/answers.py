@@ -46,15 +46,17 @@ def write_answers(parts: Iterable[dict[str, np.ndarray]], path: Path, made_by: d
 
 
 def _column(name: str, values: np.ndarray) -> pa.Array:
-    """Text as text, whole numbers as they are, all else in single precision, but for redshifts and masses."""
+    """Text as text, whole numbers as they are, all else in single precision but redshifts; [row, draw] as lists."""
     if values.dtype.kind in "UO":
         return pa.array(values.astype(str))
     if values.dtype.kind in "iub":
         return pa.array(values.astype(np.int64))
-    return pa.array(values.astype(np.float64 if name.startswith("redshift") else np.float32))
+    numbers = values.astype(np.float64 if name.startswith("redshift") else np.float32)
+    flat = pa.array(numbers.reshape(-1))
+    return flat if numbers.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, numbers.shape[1])
 
 
 def _units(names: list[str]) -> dict[str, str]:
     known = {p.name: p.unit for model in MODELS.values() for p in model.parameters} | {name: unit for name, (unit, _) in QUANTITIES.items()}
-    stems = {name: name.removesuffix("_p16").removesuffix("_p84") for name in names}
+    stems = {name: name.removesuffix("_p16").removesuffix("_p84").removesuffix("_draws") for name in names}
     return {name: known[stem] for name, stem in stems.items() if stem in known}
