@@ -77,6 +77,6 @@ def test_too_few_that_count_are_no_longer_called_refined(posterior):
     ],
 )
 def test_refused(posterior, ratio, said):
-    with pytest.raises(InputError, match="^") as caught:
+    with pytest.raises(InputError) as caught:
         posterior.reweighted(ratio)
     assert said in str(caught.value)

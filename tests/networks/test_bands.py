@@ -14,7 +14,7 @@ NAMES = ("galex-nuv", "sdss2010-u", "sdss2010-g", "sdss2010-r", "hsc2017-i", "tw
 def prior():
     rng = np.random.default_rng(0)
     smooth = np.exp(np.cumsum(0.2 * rng.standard_normal((500, bands.N_NODES)), 1))
-    return bands.learn(smooth / smooth.mean(1, keepdims=True))
+    return bands.learn(smooth / smooth.mean(1, keepdims=True), 0.02)
 
 
 def seen(flux, sigma):
@@ -42,7 +42,7 @@ def test_against_gaussian_conditioning(prior):
     found = bands.smooth(*seen(FLUX, SIGMA), weights(), prior)
     norm, h = float(found.norm), np.asarray(weights(), np.float64)
     data = FLUX / norm
-    noise = np.diag((SIGMA / norm) ** 2 + (bands.WORKING_FLOOR * data) ** 2 + 1e-6)
+    noise = np.diag((SIGMA / norm) ** 2 + (0.02 * data) ** 2 + 1e-6)
     v, m = np.asarray(prior.covariance, np.float64), np.asarray(prior.mean, np.float64)
     gain = v @ h.T @ np.linalg.inv(h @ v @ h.T + noise)
     np.testing.assert_allclose(found.value, m + gain @ (data - h @ m), rtol=2e-3, atol=2e-3)

@@ -2,8 +2,8 @@
 
 Where this stands: after `observation` and `photometry`, before every joint fit. Photometry is of the whole galaxy, a
 spectrum of what falls into the fibre or slit; the two share one set of physical parameters and differ by a factor,
-whose prior is the `Aperture`. That the factor has no colour (the galaxy is alike inside and outside of the aperture)
-is an assumption of the fit and not made here.
+whose prior is the `Aperture`. How the factor changes with wavelength (galaxies are bluer outside) is the fit's to say:
+`aperture_slope` of the joint preset.
 """
 
 from dataclasses import dataclass, replace

@@ -20,11 +20,11 @@ from jaxtyping import Array, Float
 from ..batches import in_batches
 from ..grids.library import BroadLibrary, Library
 from ..instrument.systematics import Systematics
+from ..networks.posterior_flow import PosteriorFlow
 from ..physics.galaxy import GalaxyModel
 from . import exact, photometric
 from .exact import Problem
 from .photometric import Assumed, Bands
-from .refine import Warp
 
 Points = Float[Array, "draw parameter"] | Float[np.ndarray, "draw parameter"]
 
@@ -131,24 +131,23 @@ def _density(preset: Preset) -> Callable:
     return log_density
 
 
-class WiderWarp(NamedTuple):
-    """A spectrum's flow, with what only bands see beside it as it is in the prior; the interface of `refine.Warp`."""
+class WiderFlow(eqx.Module):
+    """A spectrum's flow, with `n_more` parameters that only bands see beside it as they are in the prior."""
 
-    inner: Warp
-    n_more: int
+    inner: PosteriorFlow
+    n_more: int = eqx.field(static=True)
 
-    def from_base(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Points of base space in u-space, and log |du/dz|."""
-        u, log_det = self.inner.from_base(z[:, : -self.n_more])
-        return np.concatenate([u, z[:, -self.n_more :]], 1), log_det
+    @property
+    def n_parameter(self) -> int:
+        """Dimensions of u-space."""
+        return self.inner.n_parameter + self.n_more
 
-    def to_base(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Points of u-space in base space, and log |du/dz| there."""
-        z, log_det = self.inner.to_base(u[:, : -self.n_more])
-        return np.concatenate([z, u[:, -self.n_more :]], 1), log_det
+    def from_base(self, z: Float[Array, "parameter"], context: Float[Array, "context"]) -> tuple[Array, Array]:
+        """u of a point of base space, and log |du/dz|."""
+        u, log_det = self.inner.from_base(z[: -self.n_more], context)
+        return jnp.concatenate([u, z[-self.n_more :]]), log_det
 
-    def sample(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """Draws of u, and their log densities."""
-        u, log_q = self.inner.sample(rng, n)
-        more = rng.standard_normal((n, self.n_more))
-        return np.concatenate([u, more], 1), log_q - 0.5 * np.sum(more**2, 1) - 0.5 * self.n_more * np.log(2 * np.pi)
+    def to_base(self, u: Float[Array, "parameter"], context: Float[Array, "context"]) -> tuple[Array, Array]:
+        """The inverse of `from_base`: z of a point, and log |du/dz| there."""
+        z, log_det = self.inner.to_base(u[: -self.n_more], context)
+        return jnp.concatenate([z, u[-self.n_more :]]), log_det

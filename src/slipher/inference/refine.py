@@ -20,8 +20,6 @@ from jaxtyping import Array, Float
 
 from ..batches import in_batches
 from ..errors import InputError
-from ..networks.photometric_flow import PhotometricFlow
-from ..networks.posterior_flow import PosteriorFlow
 from . import importance, population
 from .prediction import chains_hold, weights_hold
 
@@ -66,10 +64,22 @@ class Target(Protocol):
     def pure(self) -> tuple[Callable, Any]: ...
 
 
+@runtime_checkable
+class Flow(Protocol):
+    """A density of u given a context, as a map from N(0, 1): of spectra, of photometry, or of both."""
+
+    @property
+    def n_parameter(self) -> int: ...
+
+    def from_base(self, z: Float[Array, "parameter"], context: Array) -> tuple[Array, Array]: ...
+
+    def to_base(self, u: Float[Array, "parameter"], context: Array) -> tuple[Array, Array]: ...
+
+
 class Warp(eqx.Module):
     """A flow at one galaxy's context: a map from its base space, where the posterior is nearly N(0, 1), to u-space."""
 
-    network: PosteriorFlow | PhotometricFlow
+    network: Flow
     context: Float[Array, "context"]
 
     def from_base(self, z: Points) -> tuple[Points, Float[np.ndarray, "draw"]]:

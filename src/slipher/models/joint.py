@@ -14,12 +14,14 @@ import numpy as np
 from ..data.galaxy import Galaxy
 from ..errors import Flag
 from ..grids.library import load_broad
-from ..inference import joint, methods
-from ..inference.joint import Both, JointTarget, Preset, WiderWarp
+from ..inference import exact, methods
+from ..inference.joint import Both, JointTarget, Preset, WiderFlow
 from ..inference.photometric import Assumed, Bands
 from ..inference.posterior import Posterior
+from ..inference.refine import Warp
 from ..instrument import photometer
 from ..instrument.band_errors import BandErrors
+from ..physics import parameters
 from ..physics.galaxy import JOINT
 from . import answer, observed, photometry, spectra
 from .observed import Observed
@@ -44,9 +46,10 @@ def target(galaxy: Galaxy, data: Observed, made: Shipped) -> JointTarget:
     return JointTarget(task, made.library, load_broad(), Preset(made.recipe.preset, made.recipe.systematics, ASSUMED))
 
 
-def warp(data: Observed, made: Shipped) -> WiderWarp:
+def warp(data: Observed, made: Shipped) -> Warp:
     """The spectrum's flow, and the prior of what it does not know of."""
-    return WiderWarp(spectra.warp(data, made), len(JOINT.parameters) - len(made.recipe.preset.parameters))
+    alone = spectra.warp(data, made)
+    return Warp(WiderFlow(alone.network, len(JOINT.parameters) - len(made.recipe.preset.parameters)), alone.context)
 
 
 def fit(galaxy: Galaxy, made: Shipped, name: str, samples: int, sampler: str, seed: int) -> Posterior:
@@ -57,14 +60,14 @@ def fit(galaxy: Galaxy, made: Shipped, name: str, samples: int, sampler: str, se
     rng = answer.rng_of(seed, galaxy.id)
     density = target(galaxy, data, made)
     result = methods.draw(sampler, rng, density, warp(data, made), samples)
-    noise = rng.standard_normal((samples, joint.exact.n_linear(density.of_spectrum)), np.float32)
+    noise = rng.standard_normal((samples, exact.n_linear(density.of_spectrum)), np.float32)
     uniform = rng.random(samples).astype(np.float32)
     log_mass, share, flux, sigma, chi2 = density.evaluate(
         result.u, lambda d: (d.bands.log_mass, d.log_share, d.bands.flux, d.bands.sigma, d.bands.chi2), noise=noise, uniform=uniform
     )
     seen = result.u[:, : density.of_spectrum.n_parameter]
     finished = spectra.finish_at(seen, noise, log_mass.astype(np.float64), density.of_spectrum, data.redshift, data.norm)
-    warm = joint.photometric.parameters.from_normal(JOINT.parameters[seen.shape[1] : -1], result.u[:, seen.shape[1] :].T)
+    warm = parameters.from_normal(JOINT.parameters[seen.shape[1] : -1], result.u[:, seen.shape[1] :].T)
     values = {**finished.values, **{k: np.asarray(v, np.float64) for k, v in warm.items()}, SHARE: share.astype(np.float64)}
     alone = spectra.posterior(
         spectrum, name, made, data, result, finished._replace(values=values), density.of_spectrum, sampler, seed,

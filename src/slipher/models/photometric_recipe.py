@@ -101,7 +101,7 @@ def assumptions(recipe: PhotometricRecipe) -> dict:
 def template(recipe: PhotometricRecipe) -> TrainedPhotometry:
     """A model of the right shapes, to be filled with weights."""
     n = bands.N_NODES
-    return TrainedPhotometry(bands.NodePrior(jnp.zeros(n), jnp.eye(n)), _network(recipe, blank=True))
+    return TrainedPhotometry(bands.NodePrior(jnp.zeros(n), jnp.eye(n), jnp.zeros(())), _network(recipe, blank=True))
 
 
 def _network(recipe: PhotometricRecipe, *, blank: bool = False) -> photometric_flow.PhotometricFlow:

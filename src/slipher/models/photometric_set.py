@@ -257,4 +257,4 @@ def learn_prior(seed: int, assumed: Assumed, population: BandPopulation, library
 
     flux = np.asarray(jax.jit(partial(jax.lax.map, one, batch_size=BATCH))(jax.random.split(jax.random.key(seed), n)), np.float64)
     near = (bands_.NODES_AA > 3800.0) & (bands_.NODES_AA < 25000.0)
-    return bands_.learn(np.minimum(flux / flux[:, near].mean(1, keepdims=True), BRIGHTEST))
+    return bands_.learn(np.minimum(flux / flux[:, near].mean(1, keepdims=True), BRIGHTEST), assumed.errors.zero_point)

@@ -21,7 +21,7 @@ NODES_AA = np.concatenate(
     [[1400.0, 1700.0, 2100.0, 2500.0, 2950.0], 3400.0 * 10 ** (0.025 * np.arange(20)), [11300.0, 12600.0, 14500.0, 16800.0, 19500.0],
      [22500.0, 28000.0, 34500.0, 46500.0, 70000.0, 120000.0, 220000.0]]
 )  # fmt: skip
-WORKING_FLOOR = 0.02  # of a flux: keeps bright bands from claiming more than a smooth spectrum can follow
+LEAST_FLOOR = 0.003  # of a flux: what a spectrum that is linear between nodes can follow at best
 FAINT = 0.02  # of the mean flux: below it fluxes are compressed linearly, above it logarithmically
 N_NODES = len(NODES_AA)
 N_EXTRA = 5
@@ -35,10 +35,11 @@ N_REST = 3 * len(REST_AA)
 
 
 class NodePrior(eqx.Module):
-    """Mean and covariance of the values (f_nu over the measured bands' mean) at the nodes."""
+    """Mean and covariance of the values (f_nu over the measured bands' mean) at the nodes; `floor` is the least error of a flux over it."""
 
     mean: Float[Array, "node"]
     covariance: Float[Array, "node node"]
+    floor: Float[Array, ""]
 
 
 class Smooth(NamedTuple):
@@ -70,7 +71,7 @@ def smooth(flux: Float[Array, "band"], ivar: Float[Array, "band"], weights: Floa
     total = jnp.sum(trust) + 1e-30
     norm = jnp.maximum(jnp.sum(trust * flux) / total, 0.1 / jnp.sqrt(total)) + 1e-12
     data = seen * flux / norm
-    variance = noise / norm**2 + (WORKING_FLOOR * data) ** 2 + 1e-6
+    variance = noise / norm**2 + (prior.floor * data) ** 2 + 1e-6
     # In units of the prior's sd, so that float32 holds fluxes from the ultraviolet to 22 um.
     scale = jnp.sqrt(jnp.diagonal(prior.covariance))
     design = seen[:, None] * weights * scale
@@ -109,6 +110,11 @@ def at_rest(seen: Float[Array, "feature"], redshift: Float[Array, ""]) -> Float[
     return jnp.concatenate([(x - centre) / scale for x, centre, scale in zip(moved, REST_CENTRE, REST_SCALE, strict=True)])
 
 
-def learn(values: np.ndarray) -> NodePrior:
-    """The prior from simulated spectra: f_nu at the nodes [galaxy, node], each over its mean in the visible."""
-    return NodePrior(jnp.asarray(values.mean(0), jnp.float32), jnp.asarray(2.0 * np.cov(values.T) + 1e-4 * np.eye(N_NODES), jnp.float32))
+def learn(values: np.ndarray, zero_point: float) -> NodePrior:
+    """The prior from simulated spectra: f_nu at the nodes [galaxy, node], each over its mean in the visible.
+
+    Bands whose zero points are good to the fraction `zero_point` are followed no closer than that.
+    """
+    covariance = 2.0 * np.cov(values.T) + 1e-4 * np.eye(N_NODES)
+    floor = max(zero_point, LEAST_FLOOR)
+    return NodePrior(jnp.asarray(values.mean(0), jnp.float32), jnp.asarray(covariance, jnp.float32), jnp.float32(floor))
