@@ -153,8 +153,8 @@ def main() -> None:
     made = shipped.load(options.model)
     text = ["## SEDflow's task", f"`python benchmarks/sedflow.py`. {here}"]
     text.append(
-        f"{made.card['simulations']:,} simulations, {made.card['training_seconds'] / 60:.0f} minutes of training (SEDflow: 1,131,561, about "
-        "a day). Posteriors of the network alone, every parameter and the mass:"
+        f"{made.card['simulations']:,} simulations, {made.card['training_seconds'] / 60:.0f} minutes of training (SEDflow: 1,131,561, "
+        "about a day). Posteriors of the network alone, every parameter and the mass:"
     )
     text += [calibrated(options.model, options.mocks), "What a galaxy costs:", costs(options.model, options.twins)]
     text += ["A catalogue such as the NASA-Sloan Atlas, simulated (r 14-17.77):", answered(options.model, options.galaxies)]
