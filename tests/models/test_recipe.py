@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from slipher import models
 from slipher.errors import InputError, ModelFileError
 from slipher.grids.library import load_library
-from slipher.models import recipe, shipped, training_set
+from slipher.models import recipe, recipe_text, shipped, training_set
 from slipher.networks import weights
 from slipher.physics.galaxy import DIGS, GALAXY
 
@@ -26,7 +26,7 @@ RECIPES = Path(recipe.__file__).parents[3] / "recipes"
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
 def test_recipes_of_the_repository_are_read(path):
-    kind = recipe.content_of(path.read_text()).get("kind", "galaxy")
+    kind = recipe_text.content_of(path.read_text()).get("kind", "galaxy")
     made = models.KINDS[kind].read_recipe(path)
     assert made.name == path.stem
     assert made.text == path.read_text()
@@ -35,7 +35,7 @@ def test_recipes_of_the_repository_are_read(path):
 def test_what_a_recipe_does_not_say_has_defaults():
     made = recipe.parse_recipe('preset = "galaxy"')
     assert (made.name, made.preset) == ("galaxy", GALAXY)
-    assert made.architecture == recipe.Architecture()
+    assert made.architecture == recipe_text.Architecture()
     assert made.population == training_set.Population()
 
 
@@ -60,7 +60,7 @@ learning_rate = 2e-3
     assert made.population.sn == (5.0, 20.0)
     assert made.population.redshift == training_set.Population().redshift
     assert (made.systematics.calibration, made.systematics.mismatch) == (0.0, (0.0,) * 6)
-    assert made.architecture == recipe.Architecture(width=12)
+    assert made.architecture == recipe_text.Architecture(width=12)
     assert made.schedule.learning_rate == 2e-3
 
 

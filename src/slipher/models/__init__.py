@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ..errors import InputError
-from . import emulator, photometric_recipe
+from . import emulator, photometric_recipe, recipe_text
 from . import recipe as galaxy
 from .calibration import calibrate
 from .fitting import fit
@@ -24,7 +24,7 @@ def train(recipe: str | Path, out: str | Path, *, resume: bool = True, progress=
     InputError
         If the recipe is of no kind that there is; what else is refused, `run` and `read_recipe` say.
     """
-    kind = galaxy.content_of(galaxy.read_text(Path(recipe))).get("kind", "galaxy")
+    kind = recipe_text.content_of(recipe_text.read_text(Path(recipe))).get("kind", "galaxy")
     if kind not in list(KINDS):
         raise InputError(f"kind = {kind!r} in {recipe}", expected=f"one of {', '.join(KINDS)}", mend="Choose one of those.")
     return KINDS[kind].run(KINDS[kind].read_recipe(Path(recipe)), Path(out), resume=resume, progress=progress)

@@ -37,7 +37,7 @@ from ..physics.parameters import Parameter, Uniform
 from . import emulator_error, emulator_source
 from .emulator_error import ErrorTerms, MeasuredError
 from .emulator_source import Source
-from .recipe import content_of, read_text, section
+from .recipe_text import content_of, read_text, section
 
 UNIFORM_SD = 1 / np.sqrt(12.0)
 PARAMETER_FACTS = {"low": 0.0, "high": 0.0, "unit": "", "label": "", "meaning": ""}

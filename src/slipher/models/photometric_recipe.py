@@ -7,7 +7,6 @@ The counterpart of `recipe` for bands; trainer, weights, cards and the reading o
 
 import dataclasses
 import json
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,17 +19,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..errors import InputError
-from ..files import write_atomically
 from ..grids.library import load_broad
 from ..inference.photometric import Assumed
 from ..instrument import imaging
 from ..instrument.band_errors import BandErrors
-from ..networks import bands, photometric_flow, train, weights
+from ..networks import bands, photometric_flow, train
 from ..physics.abundance import RedshiftRange
-from ..physics.galaxy import MODELS, GalaxyModel
-from . import novelty, photometric_set
+from ..physics.galaxy import GalaxyModel
+from . import novelty, packing, photometric_set
 from .photometric_set import BandPopulation
-from .recipe import N_NOVELTY_CHUNKS, Architecture, content_of, read_text, section
+from .recipe_text import Architecture, opened, read_text, section
 
 KIND = "photometry"
 SECTIONS = ("name", "kind", "preset", "population", "errors", "network", "schedule")
@@ -68,20 +66,15 @@ def read_recipe(path: Path) -> PhotometricRecipe:
 
 def parse_recipe(text: str) -> PhotometricRecipe:
     """The recipe of a TOML text."""
-    content = content_of(text)
-    if unknown := sorted(set(content) - set(SECTIONS)):
-        raise InputError(f"{unknown[0]!r} in a recipe", expected=f"one of {', '.join(SECTIONS)}", mend="Mend the recipe.")
-    preset = content.get("preset")
-    if preset not in list(MODELS):
-        raise InputError(f"preset {preset!r}", expected=f"one of {', '.join(MODELS)}", mend="Choose one of those.")
+    content, preset = opened(text, SECTIONS)
     table = dict(content.get("population", {}))
     sets = tuple(table.pop("sets", BandPopulation().sets))
     if unknown := [name for name in sets if name not in list(imaging.BAND_SETS)]:
         raise InputError(f"[population] sets {unknown[0]!r}", expected=f"some of {', '.join(imaging.BAND_SETS)}", mend="Mend the recipe.")
     population = dataclasses.replace(section(BandPopulation, {"population": table}, "population"), sets=sets)
     return PhotometricRecipe(
-        name=str(content.get("name", preset)),
-        preset=MODELS[preset],
+        name=str(content.get("name", content["preset"])),
+        preset=preset,
         population=population,
         errors=section(BandErrors, content, "errors"),
         architecture=section(Architecture, content, "network"),
@@ -92,9 +85,8 @@ def parse_recipe(text: str) -> PhotometricRecipe:
 
 def assumptions(recipe: PhotometricRecipe) -> dict:
     """Priors and error model as JSON values: what a model's answers rest on, beside the library."""
-    priors = {p.name: {"unit": p.unit, "prior": type(p.prior).__name__, **dataclasses.asdict(p.prior)} for p in recipe.preset.parameters}
     mass = "mass function of Leja et al. (2020) and comoving volume" if recipe.population.counted else "log mass and ln(1 + z) uniform"
-    facts = {"priors": priors, "mass_and_redshift": mass, "error_model": dataclasses.asdict(recipe.errors)}
+    facts = {"priors": packing.priors_of(recipe.preset), "mass_and_redshift": mass, "error_model": dataclasses.asdict(recipe.errors)}
     return json.loads(json.dumps(facts))
 
 
@@ -131,7 +123,7 @@ def run(recipe: PhotometricRecipe, out: Path, *, resume: bool = True, progress: 
 
 def novelty_of(simulate: Callable, recipe: PhotometricRecipe) -> dict:
     """Statistics of fresh simulations with which the smoothness of photometry is compared."""
-    chunks = [simulate(recipe.schedule.seed + 2_000_003, i, recipe.schedule.chunk_size) for i in range(N_NOVELTY_CHUNKS)]
+    chunks = [simulate(recipe.schedule.seed + 2_000_003, i, recipe.schedule.chunk_size) for i in range(packing.N_NOVELTY_CHUNKS)]
     chi2 = np.concatenate([np.asarray(c.chi2 / c.n_bands) for c in chunks])
     sn = np.concatenate([np.log(np.asarray(c.sn)) for c in chunks])
     return novelty.statistics(np.maximum(chi2, 1e-3), sn)
@@ -139,24 +131,4 @@ def novelty_of(simulate: Callable, recipe: PhotometricRecipe) -> dict:
 
 def pack(model: TrainedPhotometry, recipe: PhotometricRecipe, history: list[dict], out: Path, seconds: float, statistics: dict) -> None:
     """Write weights and card."""
-    with write_atomically(out / "weights.safetensors") as temporary:
-        checksum = weights.save_arrays(model, temporary)
-    schedule = recipe.schedule
-    card = {
-        "name": recipe.name,
-        "kind": KIND,
-        "recipe": recipe.text,
-        "seed": schedule.seed,
-        "slipher": version("slipher"),
-        "jax": jax.__version__,
-        "python": platform.python_version(),
-        **assumptions(recipe),
-        "simulations": schedule.chunks * schedule.chunk_size,
-        "steps": schedule.total_steps,
-        "training_seconds": round(seconds),
-        "validation_loss_nats": history[-1]["validation"] if history else None,
-        "novelty": statistics,
-        "sha256": checksum,
-    }
-    with write_atomically(out / "card.json") as temporary:
-        temporary.write_text(json.dumps(card, indent=1))
+    packing.write_model(model, recipe, history, out, seconds, {"kind": KIND, **assumptions(recipe), "novelty": statistics})

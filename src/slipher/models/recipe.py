@@ -8,14 +8,12 @@ uninterrupted one.
 
 import dataclasses
 import json
-import platform
 import time
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -23,29 +21,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..errors import InputError
-from ..files import write_atomically
 from ..grids.library import Library, load_library
 from ..instrument import surveys
 from ..instrument.systematics import Systematics
-from ..networks import posterior_flow, projection, train, weights
-from ..physics.galaxy import MODELS, GalaxyModel
-from . import novelty, training_set
+from ..networks import posterior_flow, projection, train
+from ..physics.galaxy import GalaxyModel
+from . import novelty, packing, training_set
+from .recipe_text import Architecture, opened, read_text, section
 from .training_set import LSF_ANCHORS_AA, Population
 
-N_NOVELTY_CHUNKS = 6
 SECTIONS = ("name", "preset", "population", "systematics", "projection", "network", "schedule")
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """Sizes of the network (`slipher.networks.posterior_flow.build`)."""
-
-    context: int = 96
-    width: int = 320
-    depth: int = 3
-    layers: int = 6
-    flow_width: int = 128
-    knots: int = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,36 +65,14 @@ def read_recipe(path: Path) -> Recipe:
     return parse_recipe(read_text(path))
 
 
-def read_text(path: Path) -> str:
-    """The text of a recipe's file. Raises InputError where it cannot be read."""
-    try:
-        return Path(path).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", "it is no text")
-        raise InputError(f"recipe {path} cannot be read ({why})", expected="a TOML file", mend="Check the path.") from error
-
-
-def content_of(text: str) -> dict:
-    """What a recipe's text says. Raises InputError where it is no TOML."""
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"a recipe that is no TOML ({error})", expected="TOML", mend="See recipes/galaxy.toml.") from error
-
-
 def parse_recipe(text: str) -> Recipe:
     """The recipe of a TOML text; errors as for `read_recipe`."""
-    content = content_of(text)
-    if unknown := sorted(set(content) - set(SECTIONS)):
-        raise InputError(f"{unknown[0]!r} in a recipe", expected=f"one of {', '.join(SECTIONS)}", mend="Mend the recipe.")
-    preset = content.get("preset")
-    if preset not in list(MODELS):
-        raise InputError(f"preset {preset!r}", expected=f"one of {', '.join(MODELS)}", mend="Choose one of those.")
+    content, preset = opened(text, SECTIONS)
     population, systematics = section(Population, content, "population"), section(Systematics, content, "systematics")
     _check(population, systematics)
     return Recipe(
-        name=str(content.get("name", preset)),
-        preset=MODELS[preset],
+        name=str(content.get("name", content["preset"])),
+        preset=preset,
         population=population,
         systematics=systematics,
         ranks=section(projection.Ranks, content, "projection"),
@@ -117,30 +80,6 @@ def parse_recipe(text: str) -> Recipe:
         schedule=section(train.Schedule, content, "schedule"),
         text=text,
     )
-
-
-def section(kind: type, content: dict, name: str) -> Any:
-    """A dataclass from a TOML table."""
-    table, defaults = content.get(name, {}), dataclasses.asdict(kind())
-    if not isinstance(table, dict):
-        raise InputError(f"{name} = {table!r}", expected=f"a table [{name}] of settings", mend="Mend the recipe.")
-    if unknown := sorted(set(table) - set(defaults)):
-        raise InputError(f"[{name}] {unknown[0]}", expected=f"one of {', '.join(sorted(defaults))}", mend="Mend the recipe.")
-    return kind(**{key: _setting(f"[{name}] {key}", value, defaults[key]) for key, value in table.items()})
-
-
-def _setting(what: str, value: Any, default: Any) -> Any:
-    """A TOML value as its default is: lists become tuples, whole numbers real ones where those are meant."""
-    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
-    kinds, expected = {
-        int: ((int,), "a whole number"), float: ((int, float), "a number"),
-        tuple: ((list,), "a list of numbers"), dict: ((dict,), "a table of numbers"), bool: ((bool,), "true or false"),
-    }[type(default)]  # fmt: skip
-    if type(value) not in kinds or any(type(x) not in (int, float, *(kinds if bool in kinds else ())) for x in inside):
-        raise InputError(f"{what} = {value!r}", expected=f"{expected}, as in {default!r}", mend="Mend the recipe.")
-    if isinstance(value, dict):
-        return {key: float(x) for key, x in value.items()}
-    return tuple(map(float, value)) if isinstance(value, list) else type(default)(value)
 
 
 def _check(population: Population, systematics: Systematics) -> None:
@@ -176,8 +115,7 @@ def n_features(sizes: Components) -> int:
 
 def assumptions(recipe: Recipe) -> dict:
     """Priors and error model as JSON values: what a model's answers rest on, beside the library."""
-    priors = {p.name: {"unit": p.unit, "prior": type(p.prior).__name__, **dataclasses.asdict(p.prior)} for p in recipe.preset.parameters}
-    return json.loads(json.dumps({"priors": priors, "error_model": dataclasses.asdict(recipe.systematics)}))
+    return json.loads(json.dumps({"priors": packing.priors_of(recipe.preset), "error_model": dataclasses.asdict(recipe.systematics)}))
 
 
 def template(recipe: Recipe, library: Library, sizes: Components) -> TrainedGalaxy:
@@ -220,31 +158,12 @@ def run(recipe: Recipe, out: Path, *, resume: bool = True, progress: Callable | 
 
 def novelty_of(simulate: Callable, recipe: Recipe) -> dict:
     """Statistics of fresh simulations that `slipher.models.novelty` compares spectra with."""
-    chunks = [simulate(recipe.schedule.seed + 2_000_003, i, recipe.schedule.chunk_size) for i in range(N_NOVELTY_CHUNKS)]
+    chunks = [simulate(recipe.schedule.seed + 2_000_003, i, recipe.schedule.chunk_size) for i in range(packing.N_NOVELTY_CHUNKS)]
     chi2, log_weight = (np.concatenate([np.asarray(getattr(c, name)) for c in chunks]) for name in ("chi2", "log_weight"))
     return novelty.statistics(chi2, log_weight)
 
 
 def pack(model: TrainedGalaxy, recipe: Recipe, history: list[dict], out: Path, seconds: float, novelty_statistics: dict) -> None:
     """Write weights and card."""
-    with write_atomically(out / "weights.safetensors") as temporary:
-        checksum = weights.save_arrays(model, temporary)
-    schedule = recipe.schedule
-    card = {
-        "name": recipe.name,
-        "recipe": recipe.text,
-        "seed": schedule.seed,
-        "slipher": version("slipher"),
-        "jax": jax.__version__,
-        "python": platform.python_version(),
-        **assumptions(recipe),
-        "components": components_of(model.projection)._asdict(),
-        "simulations": schedule.chunks * schedule.chunk_size,
-        "steps": schedule.total_steps,
-        "training_seconds": round(seconds),
-        "validation_loss_nats": history[-1]["validation"] if history else None,
-        "novelty": novelty_statistics,
-        "sha256": checksum,
-    }
-    with write_atomically(out / "card.json") as temporary:
-        temporary.write_text(json.dumps(card, indent=1))
+    facts = {**assumptions(recipe), "components": components_of(model.projection)._asdict(), "novelty": novelty_statistics}
+    packing.write_model(model, recipe, history, out, seconds, facts)
