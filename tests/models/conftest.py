@@ -1,14 +1,18 @@
 """Fits that several tests look at; each compiles for tens of seconds, so that they are made once."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
 from slipher.data import Spectrum
+from slipher.grids.library import load_broad
 from slipher.inference import exact, refine
-from slipher.models import mocks, observed, shipped, spectra
+from slipher.models import mocks, observed, photometric_recipe, photometric_set, shipped, spectra
+from slipher.networks import photometric_flow, posterior_flow
+from slipher.physics.abundance import RedshiftRange
 
 
 @dataclass
@@ -49,3 +53,40 @@ def faint() -> Case:
 def bright() -> Case:
     """S/N 25: the flow alone is too wide."""
     return case(2, survey="sdss", redshift=0.08, median_sn=25.0)
+
+
+SMALL = """name = "small"
+kind = "photometry"
+preset = "photometry"
+
+[population]
+sets = ["sdss", "legacy", "cosmos"]
+redshift = [0.01, 2.0]
+
+[network]
+context = 8
+width = 16
+depth = 1
+layers = 2
+flow_width = 16
+knots = 4
+
+[schedule]
+chunks = 1
+chunk_size = 256
+"""
+
+
+@pytest.fixture(scope="package")
+def small_model(tmp_path_factory) -> str:
+    """A folder with a model of photometry whose network is small and untrained: its draws are nearly the prior's."""
+    recipe, folder, library = photometric_recipe.parse_recipe(SMALL), tmp_path_factory.mktemp("small"), load_broad()
+    prior = photometric_set.learn_prior(1, recipe.assumed, recipe.population, library, n=256)
+    simulate = photometric_set.simulator(recipe.assumed, recipe.population, library, prior)
+    some = simulate(5, 0, 256)
+    sizes, redshifts = asdict(recipe.architecture), RedshiftRange(*recipe.population.redshift)
+    untrained = photometric_flow.build_photometric(jax.random.key(1), len(recipe.preset.parameters) - 1, redshifts, **sizes)
+    network = posterior_flow.standardise(untrained, some.features, some.log_mass)
+    statistics = photometric_recipe.novelty_of(simulate, recipe)
+    photometric_recipe.pack(photometric_recipe.TrainedPhotometry(prior, network), recipe, [], folder, 0.0, statistics)
+    return str(folder)

@@ -41,6 +41,9 @@ def test_redshift_coordinate():
     zs = abundance.RedshiftRange(0.002, 7.0)
     redshift = jnp.array([0.003, 0.1, 1.0, 6.9])
     np.testing.assert_allclose(zs.from_normal(zs.to_normal(redshift)), redshift, rtol=2e-4)
+    beyond = zs.to_normal(jnp.array([-0.5, 0.0, 9.0, 1000.0]))
+    assert np.isfinite(np.asarray(beyond)).all()
+    np.testing.assert_allclose(zs.from_normal(beyond), [0.002, 0.002, 7.0, 7.0], atol=1e-4)
     drawn = np.asarray(zs.from_normal(jnp.asarray(np.random.default_rng(1).standard_normal(200_000), jnp.float32)))
     counts, edges = np.histogram(drawn, np.array([0.01, 0.1, 0.3, 1.0, 2.0, 4.0, 7.0]))
     grid = [np.linspace(a, b, 400) for a, b in pairwise(edges)]

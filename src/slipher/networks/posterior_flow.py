@@ -125,8 +125,8 @@ def skeleton(n_feature: int, n_parameter: int, **sizes: int) -> PosteriorFlow:
     return jax.tree.map(lambda leaf: constructor if getattr(leaf, "__name__", "") == "constructor" else leaf, network)
 
 
-def standardise(network: PosteriorFlow, features: Float[Array, "galaxy feature"], log_mass: Float[Array, "galaxy"]) -> PosteriorFlow:
-    """The network with its input and mass scales set from simulations."""
+def standardise(network: eqx.Module, features: Float[Array, "galaxy feature"], log_mass: Float[Array, "galaxy"]) -> eqx.Module:
+    """A network (with `shift`, `scale`, `mass_shift` and `mass_scale`) with its input and mass scales set from simulations."""
     return eqx.tree_at(
         lambda n: (n.shift, n.scale, n.mass_shift, n.mass_scale),
         network,

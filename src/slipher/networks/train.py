@@ -22,7 +22,7 @@ from jaxtyping import Array
 from ..errors import InputError
 from ..files import write_atomically
 from . import weights
-from .posterior_flow import PosteriorFlow, standardise
+from .posterior_flow import standardise
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class Schedule:
 class State(NamedTuple):
     """What a run is at one moment: network, optimiser, averaged network, chunks done."""
 
-    network: PosteriorFlow
+    network: eqx.Module
     optimiser: Any
-    averaged: PosteriorFlow
+    averaged: eqx.Module
     chunks_done: Array
 
 
@@ -69,9 +69,9 @@ def optimiser_of(schedule: Schedule) -> optax.GradientTransformation:
 
 
 def train(
-    network: PosteriorFlow, simulate: Simulator, schedule: Schedule, folder: Path, configuration: dict,
+    network: eqx.Module, simulate: Simulator, schedule: Schedule, folder: Path, configuration: dict,
     *, resume: bool = True, progress: Progress | None = None,
-) -> tuple[PosteriorFlow, list[dict]]:  # fmt: skip
+) -> tuple[eqx.Module, list[dict]]:  # fmt: skip
     """Train (or go on training) a network; returns the averaged network and the history of losses.
 
     Parameters
@@ -195,14 +195,14 @@ def _one_chunk(window: _Window, chunk: int, state: State, schedule: Schedule, st
 
 
 @eqx.filter_jit
-def _mean_loss(network: PosteriorFlow, validation: Any) -> Array:
+def _mean_loss(network: eqx.Module, validation: Any) -> Array:
     return jnp.mean(jax.vmap(network.loss)(validation.u, validation.log_mass, validation.features))
 
 
 def _make_step(optimiser: optax.GradientTransformation, average: float) -> Callable:
     fixed = ("shift", "scale", "mass_shift", "mass_scale")
 
-    def objective(network: PosteriorFlow, features: Array, u: Array, log_mass: Array) -> Array:
+    def objective(network: eqx.Module, features: Array, u: Array, log_mass: Array) -> Array:
         # The input scales are constants of the run, not weights.
         network = eqx.tree_at(
             lambda n: tuple(getattr(n, f) for f in fixed), network,

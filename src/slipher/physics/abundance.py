@@ -51,6 +51,9 @@ def log_abundance(log_mass_formed: Scalar, redshift: Scalar) -> Scalar:
     return log_mass_function(log_mass_formed, redshift) + log_volume(redshift)
 
 
+END = 1e-6  # share of a range of redshifts beyond which u says no more, in single precision
+
+
 @dataclass(frozen=True)
 class RedshiftRange:
     """Redshifts from `low` to `high`, uniform in ln(1 + z): the coordinate in which a free redshift is written as a normal variable u.
@@ -68,8 +71,9 @@ class RedshiftRange:
         return jnp.expm1(np.log1p(self.low) + reach * ndtr(jnp.clip(u, -U_MAX, U_MAX)))
 
     def to_normal(self, redshift: Scalar) -> Scalar:
-        """u of a redshift."""
-        return ndtri((jnp.log1p(redshift) - np.log1p(self.low)) / (np.log1p(self.high) - np.log1p(self.low)))
+        """u of a redshift; of one outside, that of the end it is beyond."""
+        share = (jnp.log1p(redshift) - np.log1p(self.low)) / (np.log1p(self.high) - np.log1p(self.low))
+        return ndtri(jnp.clip(share, END, 1.0 - END))
 
     def log_density(self, redshift: Scalar) -> Scalar:
         """ln of the density per unit of redshift."""
