@@ -13,7 +13,7 @@ from slipher.inference import methods
 from slipher.inference import photometric as of_bands
 from slipher.instrument import photometer
 from slipher.models import joint, mocks, observed, shipped
-from slipher.physics import cosmology, parameters, sed
+from slipher.physics import cosmology, sed
 from slipher.physics.galaxy import JOINT
 
 BANDS = ("galex-nuv", "sdss2010-u", "sdss2010-g", "sdss2010-r", "sdss2010-i", "sdss2010-z", "twomass-J", "twomass-Ks", "wise2010-W1")
@@ -44,6 +44,12 @@ def prepared(truth_and_galaxy):
     return joint.target(galaxy, data, made), joint.warp(data, made)
 
 
+def of_masses(grid, unit, fraction, bands, errors):
+    """ln p(bands | log10 M) on a grid."""
+    one = lambda m: of_bands.log_likelihood(unit * 10 ** (m - photometer.LOG_MASS_UNIT), fraction, bands, errors)  # noqa: E731
+    return np.asarray(jax.vmap(one)(jnp.asarray(grid, jnp.float32)), np.float64)
+
+
 def test_the_density_is_that_of_both_integrated_over_the_mass(prepared):
     """Spectrum's density, times the bands' likelihood on a fine grid of masses under their prior and the aperture's."""
     target, warp = prepared
@@ -60,10 +66,9 @@ def test_the_density_is_that_of_both_integrated_over_the_mass(prepared):
         unit = photometer.observe(task.bands.photometer, light, redshift, task.bands.ebv, target.broad)
         unit = unit * (task.bands.photometer.pivot_aa / of_bands.MIDDLE_AA) ** values["aperture_slope"]
         fraction = assumed.errors.fraction(task.bands.photometer.pivot_aa, redshift)
-        seen = jax.vmap(lambda m: of_bands.log_likelihood(unit * 10 ** (m - 10.0), fraction, task.bands, assumed.errors))
         inside = float(task.log_mass_unit) + np.log10(together[2][i])
         wide = np.hypot(FIBRE.sd_dex, together[3][i] / together[2][i] / np.log(10.0))
-        log_p = np.asarray(seen(jnp.asarray(grid, jnp.float32)), np.float64)
+        log_p = of_masses(grid, unit, fraction, task.bands, assumed.errors)
         log_p += np.asarray(of_bands.log_prior(jnp.asarray(grid, jnp.float32), redshift, assumed))
         log_p += -0.5 * ((inside - grid - FIBRE.log10_fraction) / wide) ** 2 - np.log(wide)
         of_mass = log_p.max() + np.log(np.trapezoid(np.exp(log_p - log_p.max()), grid))

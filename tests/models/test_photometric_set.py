@@ -50,7 +50,7 @@ def by_brute_force(campaign, n=60_000):
         return jnp.stack([redshift, log_mass, sn, weight])
 
     found = np.asarray(jax.jit(lambda keys: jax.lax.map(one, keys, batch_size=25))(jax.random.split(jax.random.key(9), n)), np.float64)
-    redshift, log_mass, sn, weight = found[(found[:, 2] > SN[0]) & (found[:, 2] < SN[1])].T
+    redshift, log_mass, _, weight = found[(found[:, 2] > SN[0]) & (found[:, 2] < SN[1])].T
     return redshift, log_mass, weight / weight.sum()
 
 
