@@ -76,6 +76,7 @@ def make_posterior(
         "derived": _derived(z, samples),
         "history_edges_gyr": EDGES_GYR,
         "history_sfr": _history(rng, z),
+        "log_density": -0.5 * (z**2).sum(1),
         "units": dict(UNITS),
         "labels": dict(LABELS),
         "diagnostics": _diagnostics(refined, sn),

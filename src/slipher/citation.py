@@ -1,6 +1,6 @@
 """Whom to cite: the BibTeX of what a posterior rests on.
 
-The entries are in references.bib. `USED` says what each is used for: always, or for one survey or method of inference.
+The entries are in references.bib. `USED` says what each is used for: always, or for one survey, model, method of inference or kind of data.
 This stands beside the report, above inference: it reads what a `Posterior` says of itself.
 """
 
@@ -23,6 +23,12 @@ USED = {
     "sdss": ("york2000", "almeida2023"),
     "boss": ("york2000", "dawson2013", "almeida2023"),
     "desi": ("desi2022",),
+    "nuts": ("hoffman2014", "blackjax"),
+    "nested": ("skilling2006", "yallup2026", "blackjax"),
+    "tempered": ("delmoral2006", "blackjax"),
+    "bands": ("draine2007", "inoue2014", "leja2020"),
+    "provabgs": ("hahn2023", "hahn2022"),
+    "provabgs_wide": ("hahn2023", "hahn2022"),
 }
 
 
@@ -31,10 +37,15 @@ def citation(posterior: Posterior | None = None) -> str:
 
     The citation of slipher itself is in CITATION.cff. Surveys also ask for an acknowledgement; see their pages.
     """
-    topics = USED if posterior is None else ("always", posterior.diagnostics.method, posterior.survey)
+    topics = USED if posterior is None else ("always", *_topics(posterior))
     keys = dict.fromkeys(key for topic in topics for key in USED.get(topic, ()))
     entries = bibliography()
     return "\n\n".join(entries[key] for key in keys)
+
+
+def _topics(posterior: Posterior) -> list[str]:
+    bands = bool(posterior.prediction.bands) or posterior.photometry is not None
+    return [posterior.diagnostics.method, posterior.survey, posterior.model, *(["bands"] if bands else [])]
 
 
 def bibliography() -> dict[str, str]:

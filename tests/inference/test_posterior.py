@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def assert_same(one: Posterior, other: Posterior) -> None:
         assert list(getattr(one, kind)) == list(getattr(other, kind))
         for name, draws in getattr(one, kind).items():
             assert_same_array(draws, getattr(other, kind)[name])
-    for name in ("history_edges_gyr", "history_sfr"):
+    for name in ("history_edges_gyr", "history_sfr", "log_density"):
         assert_same_array(getattr(one, name), getattr(other, name))
     for name in ("wave_aa", "flux", "ivar", "draws", "sigma_model"):
         assert_same_array(getattr(one.prediction, name), getattr(other.prediction, name))
@@ -54,6 +54,16 @@ def unchecked(cls, fields: dict) -> None:
 def assert_same_array(one: np.ndarray, other: np.ndarray) -> None:
     assert one.dtype == other.dtype
     np.testing.assert_array_equal(one, other)
+
+
+def test_the_best_draw_is_that_of_the_highest_density(posterior):
+    found, chosen = posterior.best(), int(np.argmax(posterior.log_density))
+    assert found == {name: draws[chosen] for name, draws in (posterior.samples | posterior.derived).items()}
+    for none in (None, np.full(posterior.n_draws, np.nan)):
+        with pytest.raises(InputError, match="density"):
+            replace(posterior, log_density=none).best()
+    with pytest.raises(InputError, match="log_density"):
+        unchecked(Posterior, vars(posterior) | {"log_density": posterior.log_density[:-1]})
 
 
 VARIANTS = {

@@ -45,6 +45,9 @@ def test_what_belongs_to_a_draw_stays_with_it(posterior):
     found = posterior.reweighted(narrower)
     np.testing.assert_array_equal(found.derived["log_mstar"], 10.0 + found.samples["redshift"])
     np.testing.assert_array_equal(found.history_sfr[:, 0], found.samples["redshift"])
+    which = np.searchsorted(np.sort(posterior.samples["redshift"]), found.samples["redshift"])
+    before = np.argsort(posterior.samples["redshift"])[which]
+    np.testing.assert_allclose(found.log_density, (posterior.log_density + narrower(posterior.samples))[before])
     assert found.n_draws == posterior.n_draws
     assert found.provenance["reweighted"] is True
 

@@ -37,6 +37,7 @@ def posterior_of(model, id="39633345008634465", seed=0, redshift=0.2):
     return make_posterior(
         n_draws=N_DRAWS, id=id, redshift=redshift, model=model.name, samples=as64(values), derived=as64(found),
         history_sfr=np.asarray(sfr, np.float64), history_edges_gyr=np.asarray(histories.bin_edges(t_universe), np.float64),
+        log_density=None,
     )  # fmt: skip
 
 
@@ -86,7 +87,9 @@ def test_a_mean_over_half_a_bin_takes_half_of_it():
 
 
 def test_columns_of_the_table(posterior, wide, tmp_path):
-    table = provabgs_table([posterior, wide], best=[3, 140], n_samples=100)
+    densities = [np.where(np.arange(N_DRAWS) == best, 0.0, -np.arange(N_DRAWS) - 1.0) for best in (3, 140)]
+    both = [dataclasses.replace(p, log_density=density) for p, density in zip((posterior, wide), densities, strict=True)]
+    table = provabgs_table(both, n_samples=100)
     assert table["TARGETID"].dtype == np.int64
     assert table["TARGETID"].tolist() == [39633345008634465, 7]  # more than 2**53: not through a float
     assert table["PROVABGS_MCMC"].shape == (2, 100, 13)
@@ -115,7 +118,7 @@ def test_mean_metallicity_lies_between_those_of_the_history(posterior):
     assert np.all(z_mw >= 0.999 * lowest)
 
 
-def test_without_a_best_draw_nothing_is_invented(posterior):
+def test_without_densities_no_best_draw_is_invented(posterior):
     row = provabgs_table([posterior])[0]
     for name in ("PROVABGS_THETA_BF", "PROVABGS_LOGMSTAR_BF", "AVG_SFR", "Z_MW", "TAGE_MW"):
         assert np.all(np.isnan(row[name]))
@@ -142,8 +145,5 @@ def test_refusals_say_what_is_wrong(posterior):
         provabgs_table([make_posterior()])
     with pytest.raises(InputError, match="150 draws"):
         provabgs_table([posterior], n_samples=151)
-    for best in ([], [150], [-1]):
-        with pytest.raises(InputError, match="best draws"):
-            provabgs_table([posterior], best=best)
     one = dataclasses.replace(posterior, id="x")
     assert provabgs_table([one])["TARGETID"][0] == "x"

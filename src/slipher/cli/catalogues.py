@@ -53,6 +53,8 @@ def _read(path: Path, declared: dict) -> Catalogue:
 
 
 def _answer(catalogue: Catalogue, path: Path, how: dict, folder: Path | None, as_json: bool) -> bool:
+    if how["table"] == "provabgs":
+        return _as_provabgs(catalogue, path, how, folder)
     with progress_bar(f"fitting {path.name}") as progress:
         rows = _counted(_rows(catalogue, how), len(catalogue), progress)
         printed = _printed(rows, as_json, quiet=folder is not None)
@@ -68,6 +70,32 @@ def _answer(catalogue: Catalogue, path: Path, how: dict, folder: Path | None, as
             write_answers(printed, target, {"input": catalogue.source, "input_sha256": catalogue.checksum, **how})
             if not as_json:
                 typer.echo(f"{len(catalogue)} rows in {target}")
+    return True
+
+
+def _as_provabgs(catalogue: Catalogue, path: Path, how: dict, folder: Path) -> bool:
+    """The columns of PROVABGS' own catalogue, in FITS; rows are fitted one by one, and leave their draws alone behind."""
+    from astropy.table import vstack
+
+    from slipher import models
+    from slipher.files import write_atomically
+    from slipher.report.provabgs import N_SAMPLES, provabgs_table, target_ids
+
+    samples, parts = how["samples"] or SAMPLES, []
+    with progress_bar(f"fitting {path.name}") as progress:
+        for i, row in enumerate(catalogue):
+            found = models.fit(row, model=how["model"], samples=samples, sampler=how["sampler"], seed=how["seed"])
+            part = provabgs_table([found], n_samples=min(samples, N_SAMPLES))
+            part["TARGETID"] = 0
+            parts.append(part)
+            if progress is not None:
+                progress(i + 1, len(catalogue), {})
+    target = folder / f"{path.stem}.provabgs.fits"
+    table = vstack(parts, metadata_conflicts="silent")
+    table["TARGETID"] = target_ids(list(catalogue.id))  # of one kind for all rows
+    with write_atomically(target) as temporary:
+        table.write(temporary, format="fits")
+    typer.echo(f"{len(catalogue)} rows in {target}")
     return True
 
 

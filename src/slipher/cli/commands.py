@@ -19,6 +19,7 @@ WRONG_USAGE, NOT_ANSWERED = 2, 3
 DEMO = "NGC 3073: a dwarf S0 galaxy with young stars and ionised gas, as SDSS observed it (DR18, 0945-52652-0470)."
 DEMO_FIGURE = "slipher-demo.png"
 TRUTH = "truth.ecsv"
+TABLES = ("answers", "provabgs")  # `slipher.report.answers` and `slipher.report.provabgs`
 SAMPLERS = ("amortised", "refined", "nuts", "nested", "tempered")  # `slipher.inference.methods`, which help does not wait for
 
 
@@ -117,6 +118,7 @@ def fit(
     column_names: Annotated[
         str | None, typer.Option(rich_help_panel=PHOTOMETRY, help="Names of the columns of a file without a line of them.")
     ] = None,
+    table: Annotated[str, typer.Option(rich_help_panel=PHOTOMETRY, help=f"Columns to write: {' or '.join(TABLES)}.")] = "answers",
     keep_draws: Annotated[
         str | None, typer.Option(rich_help_panel=PHOTOMETRY, help="Quantities of which to keep all draws: redshift,log_mstar.")
     ] = None,
@@ -125,7 +127,7 @@ def fit(
 
     Spectra, with --out DIR: ID.posterior.nc, ID.summary.ecsv and ID.png for each. Catalogues need --bands and --unit, are answered by
     the network alone unless --refine or --sampler says otherwise, infer redshifts that are not given, and with --out DIR write
-    NAME.answers.parquet with a row for each of theirs.
+    NAME.answers.parquet with a row for each of theirs, or with --table provabgs NAME.provabgs.fits.
     Status 0: all answered; 2: wrong usage; 3: something could not be read, fitted or written, and is named on stderr.
     """
     from slipher import models
@@ -144,7 +146,8 @@ def fit(
             **({} if survey is None else {"survey": survey}),
             **catalogues.number_or_column("redshift", redshift), **catalogues.number_or_column("ebv", ebv),
         }  # fmt: skip
-        how |= {"keep": keep_draws.split(",") if keep_draws else []}
+        _refuse_table(table, folder)
+        how |= {"keep": keep_draws.split(",") if keep_draws else [], "table": table}
         complete = [catalogues.answer(path, declared, how, folder, as_json=as_json) for path in files]
         raise typer.Exit(0 if all(complete) else NOT_ANSWERED)
     _refuse(unit=unit, id_column=id_column, missing=missing, default_error=default_error, column_names=column_names, keep_draws=keep_draws)
@@ -177,6 +180,14 @@ def _sampler(sampler: str | None, refine: bool | None, *, usual: str) -> str:
         came = f"--sampler {sampler} with --{'' if refine else 'no-'}refine"
         raise InputError(came, expected="one of the two", mend="Leave out --refine and --no-refine.")
     return sampler or by_refine or usual
+
+
+def _refuse_table(table: str, folder: Path | None) -> None:
+    """Columns that there are not, or that are for a file, without a folder to write it in."""
+    if table not in TABLES:
+        raise InputError(f"--table {table}", expected=f"one of {', '.join(TABLES)}", mend="Choose one of those.")
+    if table != "answers" and folder is None:
+        raise InputError(f"--table {table} without --out", expected="a folder for the file", mend="Add --out DIR.")
 
 
 def _refuse(**given: object) -> None:

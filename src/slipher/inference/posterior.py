@@ -47,6 +47,9 @@ class Posterior:
         Edges of the star-formation history's bins: lookback time from the galaxy in Gyr, increasing from 0 [bin + 1].
     history_sfr
         Star-formation rate in each bin in Msun/yr [draw, bin].
+    log_density
+        ln of the posterior density of each draw [draw], in the coordinates where the prior is N(0, 1), up to a constant; what is linear,
+        the mass among it, is integrated over. None where nobody has asked the likelihood.
     units, labels
         Unit strings and LaTeX labels (without dollar signs) of parameters and derived quantities.
     diagnostics, prediction
@@ -79,6 +82,7 @@ class Posterior:
     diagnostics: Diagnostics
     prediction: Prediction
     photometry: Prediction | None = None
+    log_density: Float[np.ndarray, "draw"] | None = None
     units: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
     flags: Flag = field(default_factory=lambda: Flag(0))
@@ -118,6 +122,19 @@ class Posterior:
             "derived": self._quantities(self.derived),
             "provenance": self.provenance,
         }
+
+    def best(self) -> dict[str, float]:
+        """Parameters and derived quantities of the draw of the highest posterior density.
+
+        Raises
+        ------
+        InputError
+            If no density is finite, as of a galaxy without data.
+        """
+        if self.log_density is None or not np.isfinite(self.log_density).any():
+            raise InputError(f"{self.id}: draws without a density", expected="a fit to data", mend="Look at the flags.")
+        chosen = int(np.nanargmax(self.log_density))
+        return {name: float(draws[chosen]) for name, draws in (self.samples | self.derived).items()}
 
     def predict(self) -> Prediction:
         """The spectra that the posterior predicts, with their median, bands and residuals."""
@@ -236,6 +253,8 @@ def _check_shapes(posterior: Posterior) -> None:
     n_draws, n_bins = posterior.history_sfr.shape
     shapes = {name: draws.shape for name, draws in (posterior.samples | posterior.derived).items()}
     wrong = {name: shape for name, shape in shapes.items() if shape != (n_draws,)}
+    if posterior.log_density is not None and posterior.log_density.shape != (n_draws,):
+        wrong["log_density"] = posterior.log_density.shape
     if n_draws == 0 or not posterior.samples or wrong or posterior.history_edges_gyr.shape != (n_bins + 1,):
         raise InputError(
             f"a posterior of {len(posterior.samples)} parameters, a history of {n_draws} draws in {n_bins} bins with "

@@ -1,9 +1,9 @@
 """A posterior as a tree of datasets, group by group as ArviZ expects them, and back.
 
-Groups: `posterior` (parameters, [chain, draw], one chain), `derived` (the same), `history` (star-formation history),
-`observed_data` (the spectrum, or the photometry), `posterior_predictive` (the model's); of a fit to both, `observed_bands` and
-`predicted_bands` hold the photometry. What belongs to the galaxy as a whole is in the
-attributes of the root: numbers and strings as they are, dictionaries as JSON.
+Groups: `posterior` (parameters, [chain, draw], one chain), `derived` (the same), `sample_stats` (`lp`, the log density of each draw),
+`history` (star-formation history), `observed_data` (the spectrum, or the photometry), `posterior_predictive` (the model's); of a fit to
+both, `observed_bands` and `predicted_bands` hold the photometry. What belongs to the galaxy as a whole is in the attributes of the root:
+numbers and strings as they are, dictionaries as JSON.
 """
 
 import json
@@ -26,9 +26,11 @@ DICTIONARIES = ("units", "labels", "provenance")
 def to_tree(posterior) -> xr.DataTree:
     """The tree of a `Posterior`: float arrays as they are, none copied to another precision."""
     bands = posterior.photometry
+    density = {} if posterior.log_density is None else {"sample_stats": _draws({"lp": posterior.log_density}, {}, {})}
     of_bands = {} if bands is None else {"observed_bands": _observed(bands), "predicted_bands": _predicted(bands)}
     return xr.DataTree.from_dict(
-        of_bands
+        density
+        | of_bands
         | {
             "/": xr.Dataset(attrs=_attributes(posterior)),
             "posterior": _draws(posterior.samples, posterior.units, posterior.labels),
@@ -70,6 +72,7 @@ def _arguments(tree: xr.DataTree) -> dict:
         "derived": {str(name): values.values[0] for name, values in tree["derived"].data_vars.items()},
         "history_edges_gyr": tree["history/edges_gyr"].values,
         "history_sfr": tree["history/sfr"].values[0],
+        "log_density": tree["sample_stats/lp"].values[0] if "sample_stats" in tree else None,
         "flags": Flag(int(attributes["flags"])),
         "diagnostics": _diagnostics(attributes),
         "prediction": _prediction(tree["observed_data"], tree["posterior_predictive"]),

@@ -54,6 +54,7 @@ def reweighted(posterior: "Posterior", log_ratio: LogRatio, seed: int) -> "Poste
         samples=samples,
         derived={name: draws[chosen] for name, draws in posterior.derived.items()},
         history_sfr=posterior.history_sfr[chosen],
+        log_density=None if posterior.log_density is None else (posterior.log_density + came)[chosen],
         redshift=float(np.median(samples["redshift"])) if "redshift" in samples else posterior.redshift,
         diagnostics=diagnostics,
         prediction=_of_shown(posterior.prediction, log_weights, rng),

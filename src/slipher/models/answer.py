@@ -62,8 +62,8 @@ def with_bands(found: Posterior, bands: Prediction, *, flags: Flag) -> Posterior
 
 def posterior(
     observation, *, name: str, model: GalaxyModel, card: dict, redshift: float, t_universe_gyr: float, values: dict, quantities: dict,
-    sfr: np.ndarray, result: Refined, chi2: float, novelty: float, n_pixels: int, median_sn: float, prediction: Prediction, flags: Flag,
-    wanted: str, seed: int, seconds: float,
+    sfr: np.ndarray, log_density: np.ndarray, result: Refined, chi2: float, novelty: float, n_pixels: int, median_sn: float,
+    prediction: Prediction, flags: Flag, wanted: str, seed: int, seconds: float,
 ) -> Posterior:  # fmt: skip
     """The answer for one observation (with `id`, `survey`, `source`, `checksum`, `ebv` and `redshift`) by the model called `name`."""
     held, named = refinement.holds(result), JOINT.parameters + model.parameters
@@ -77,6 +77,7 @@ def posterior(
         derived=quantities,
         history_edges_gyr=np.asarray(histories.bin_edges(jnp.float32(t_universe_gyr)), np.float64),
         history_sfr=sfr,
+        log_density=np.asarray(log_density, np.float64),
         diagnostics=Diagnostics(
             method=result.method, ess=float(result.ess), khat=float(result.khat), rhat=float(result.rhat), chi2_per_pixel=chi2,
             novelty=novelty, n_pixels=n_pixels, median_sn=median_sn, log_evidence=result.log_evidence, divergences=result.divergences,

@@ -62,15 +62,18 @@ def fit(galaxy: Galaxy, made: Shipped, name: str, samples: int, sampler: str, se
     result = methods.draw(sampler, rng, density, warp(data, made), samples)
     noise = rng.standard_normal((samples, exact.n_linear(density.of_spectrum)), np.float32)
     uniform = rng.random(samples).astype(np.float32)
-    log_mass, share, flux, sigma, chi2 = density.evaluate(
-        result.u, lambda d: (d.bands.log_mass, d.log_share, d.bands.flux, d.bands.sigma, d.bands.chi2), noise=noise, uniform=uniform
+    log_mass, share, flux, sigma, chi2, log_density = density.evaluate(
+        result.u,
+        lambda d: (d.bands.log_mass, d.log_share, d.bands.flux, d.bands.sigma, d.bands.chi2, d.log_posterior),
+        noise=noise,
+        uniform=uniform,
     )
     seen = result.u[:, : density.of_spectrum.n_parameter]
     finished = spectra.finish_at(seen, noise, log_mass.astype(np.float64), density.of_spectrum, data.redshift, data.norm)
     warm = parameters.from_normal(JOINT.parameters[seen.shape[1] : -1], result.u[:, seen.shape[1] :].T)
     values = {**finished.values, **{k: np.asarray(v, np.float64) for k, v in warm.items()}, SHARE: share.astype(np.float64)}
     alone = spectra.posterior(
-        spectrum, name, made, data, result, finished._replace(values=values), density.of_spectrum, sampler, seed,
+        spectrum, name, made, data, result, finished._replace(values=values, log_density=log_density), density.of_spectrum, sampler, seed,
         time.perf_counter() - began,
     )  # fmt: skip
     measured = max(int(((galaxy.photometry.ivar > 0) & ~galaxy.photometry.censored).sum()), 1)

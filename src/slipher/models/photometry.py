@@ -123,6 +123,7 @@ class Finished(NamedTuple):
     redshift: Any
     sfr: Any
     chi2: Any
+    log_density: Any
     flux: Any
     sigma: Any
 
@@ -152,7 +153,7 @@ def finish_point(
     )
     free = {} if assumed.redshift is None else {"redshift": redshift}
     samples = free | values | {model.parameters[-1].name: draw.log_mass}
-    return Finished(samples, made.quantities, redshift, made.sfr, draw.chi2, draw.flux, draw.sigma)
+    return Finished(samples, made.quantities, redshift, made.sfr, draw.chi2, draw.log_posterior, draw.flux, draw.sigma)
 
 
 def prediction(photometry: Photometry, flux: Float[np.ndarray, "draw band"], sigma: Float[np.ndarray, "draw band"]) -> Prediction:
@@ -214,7 +215,8 @@ def _posterior(photometry, name, made, data, result, finished, wanted, seed, sec
     return answer.posterior(
         photometry, name=name, model=made.recipe.preset, card=made.card, redshift=redshift,
         t_universe_gyr=float(cosmology.age_gyr(jnp.float32(redshift))), values=finished.values, quantities=finished.quantities,
-        sfr=finished.sfr, result=result, chi2=found.chi2_per_band, novelty=found.novelty, n_pixels=int((photometry.ivar > 0).sum()),
+        sfr=finished.sfr, log_density=finished.log_density, result=result,
+        chi2=found.chi2_per_band, novelty=found.novelty, n_pixels=int((photometry.ivar > 0).sum()),
         median_sn=found.peak_sn, prediction=prediction(photometry, finished.flux, finished.sigma),
         flags=photometry.flags | data.flags | found.flags, wanted=wanted, seed=seed, seconds=seconds,
     )  # fmt: skip

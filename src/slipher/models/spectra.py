@@ -98,6 +98,7 @@ class Finished(NamedTuple):
     quantities: dict[str, np.ndarray]
     sfr: Float[np.ndarray, "draw bin"]
     chi2: Float[np.ndarray, "draw"]
+    log_density: Float[np.ndarray, "draw"]
     predicted: Float[np.ndarray, "k pixel"]
 
 
@@ -117,14 +118,16 @@ def finish_at(u: np.ndarray, noise: np.ndarray, log_mass: np.ndarray, target: Ta
 
     Line fluxes are of what the spectrum shows, whatever the mass is of.
     """
-    chi2, amplitude, luminosity = exact.evaluate(u, target, lambda d: (d.chi2, d.amplitude, d.luminosity), noise=noise)
+    chi2, amplitude, luminosity, log_density = exact.evaluate(
+        u, target, lambda d: (d.chi2, d.amplitude, d.luminosity, d.log_posterior), noise=noise
+    )
     scale = mass_unit(redshift, norm)[1] * amplitude
     found, values = _derived(u, log_mass.astype(np.float32), scale, luminosity, target)
     some = answer.shown(len(u))
     predicted = exact.evaluate(u[some], target, lambda d: d.spectrum, noise=noise[some])
     values[target.model.parameters[-1].name] = log_mass
     values, quantities = ({name: x.astype(np.float64) for name, x in of.items()} for of in (values, found.quantities))
-    return Finished(values, quantities, found.sfr.astype(np.float64), chi2.astype(np.float64), predicted)
+    return Finished(values, quantities, found.sfr.astype(np.float64), chi2.astype(np.float64), log_density.astype(np.float64), predicted)
 
 
 def log_mass(
@@ -171,7 +174,8 @@ def posterior(spectrum, name, made, data, result, finished, target, wanted, seed
     log_mass = float(np.median(finished.values[made.recipe.preset.parameters[-1].name]))
     return answer.posterior(
         spectrum, name=name, model=made.recipe.preset, card=made.card, redshift=data.redshift, t_universe_gyr=float(data.t_universe_gyr),
-        values=finished.values, quantities=finished.quantities, sfr=finished.sfr, result=result, chi2=chi2, novelty=strange,
+        values=finished.values, quantities=finished.quantities, sfr=finished.sfr, log_density=finished.log_density, result=result,
+        chi2=chi2, novelty=strange,
         n_pixels=data.n_pixels, median_sn=_median_sn(data), prediction=_prediction(spectrum, data, finished, _floor(data, target)),
         flags=spectrum.flags | data.flags | _judge(spectrum, data, made, chi2, strange, log_mass), wanted=wanted, seed=seed,
         seconds=seconds,

@@ -7,14 +7,14 @@
 | PROVABGS_MCMC | sample, 13 | `THETA` of draws of the posterior, evenly spaced |
 | PROVABGS_LOGMSTAR | sample | log10 of the mass of living stars, Msun |
 | PROVABGS_AVG_SFR, _Z_MW, _TAGE_MW | sample | as below, of the same draws; not in DESI's file |
-| PROVABGS_THETA_BF, PROVABGS_LOGMSTAR_BF | 13; | the same of the best-fitting draw |
+| PROVABGS_THETA_BF, PROVABGS_LOGMSTAR_BF | 13; | the same of the draw of the highest posterior density |
 | AVG_SFR | | of that draw: mean star-formation rate of the last 1 Gyr, Msun/yr, PROVABGS' `avgSFR` |
 | Z_MW | | of that draw: mean metallicity (mass fraction) by mass formed |
 | TAGE_MW | | of that draw: mean age by mass formed, Gyr |
 
 The last three are as in the tables that others made of the catalogue (the Multimodal Universe's `desi_provabgs`). Betas and gammas belong
 to slipher's bases and masses are for Kroupa's IMF, without remnants, which PROVABGS' include: `slipher.physics.provabgs` says what
-else differs. A posterior does not say which of its draws fits best: without `best` those columns are NaN.
+else differs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,25 +40,23 @@ UNITS = {f"{prefix}{name}": unit for prefix in ("", "PROVABGS_") for name, unit 
 Draws = Mapping[str, Float[np.ndarray, "draw"]]
 
 
-def provabgs_table(posteriors: Sequence[Posterior], *, best: Sequence[int] | None = None, n_samples: int = N_SAMPLES) -> Table:
+def provabgs_table(posteriors: Sequence[Posterior], *, n_samples: int = N_SAMPLES) -> Table:
     """PROVABGS' columns, one row a galaxy.
 
     Parameters
     ----------
     posteriors
         Of the preset `provabgs` or `provabgs_wide`.
-    best
-        For each, which of its draws fits best.
     n_samples
         Draws to write of each; the catalogue has 100.
 
     Raises
     ------
     InputError
-        If a posterior is of another preset or has fewer draws, or `best` does not name a draw of each.
+        If a posterior is of another preset or has fewer draws.
     """
-    _check(posteriors, best, n_samples)
-    rows = [_row(posterior, None if best is None else best[i], n_samples) for i, posterior in enumerate(posteriors)]
+    _check(posteriors, n_samples)
+    rows = [_row(posterior, n_samples) for posterior in posteriors]
     columns = {name: np.array([row[name] for row in rows]) for name in (rows[0] if rows else {})}
     table = Table({"TARGETID": target_ids([p.id for p in posteriors]), "Z_HP": [p.redshift for p in posteriors], **columns})
     for name in UNITS.keys() & set(table.colnames):
@@ -96,14 +94,15 @@ def _is_int64(id: str) -> bool:
     return plain and -(2**63) <= int(id) < 2**63
 
 
-def _row(posterior: Posterior, best: int | None, n_samples: int) -> dict[str, np.ndarray | float]:
+def _row(posterior: Posterior, n_samples: int) -> dict[str, np.ndarray | float]:
     drawn = {
         "LOGMSTAR": posterior.derived["log_mstar"],
         "AVG_SFR": mean_rate(posterior, SFR_OVER_GYR),
         "Z_MW": metallicities.Z_SUN * 10 ** posterior.derived["log_zstar"],
         "TAGE_MW": posterior.derived["age_mw_gyr"],
     }
-    parameters = theta(posterior.samples)
+    parameters, density = theta(posterior.samples), posterior.log_density
+    best = None if density is None or not np.isfinite(density).any() else int(np.nanargmax(density))
     some = np.linspace(0, posterior.n_draws - 1, n_samples).round().astype(int)
     fitted = np.full(len(THETA), np.nan) if best is None else parameters[best]
     at_best = {name: np.nan if best is None else float(values[best]) for name, values in drawn.items()}
@@ -116,7 +115,7 @@ def _row(posterior: Posterior, best: int | None, n_samples: int) -> dict[str, np
     }
 
 
-def _check(posteriors: Sequence[Posterior], best: Sequence[int] | None, n_samples: int) -> None:
+def _check(posteriors: Sequence[Posterior], n_samples: int) -> None:
     for posterior in posteriors:
         if not any(set(model.names) <= set(posterior.samples) for model in (PROVABGS, PROVABGS_WIDE)):
             raise InputError(
@@ -128,5 +127,3 @@ def _check(posteriors: Sequence[Posterior], best: Sequence[int] | None, n_sample
             raise InputError(
                 f"{posterior.n_draws} draws of {posterior.id!r}", expected=f"at least {n_samples}", mend="Draw more, or lower n_samples."
             )
-    if best is not None and (len(best) != len(posteriors) or not all(0 <= i < p.n_draws for i, p in zip(best, posteriors))):
-        raise InputError(f"best draws {list(best)}", expected="the index of a draw of each posterior", mend="Count draws from 0.")
