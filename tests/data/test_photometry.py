@@ -257,6 +257,27 @@ def test_default_errors():
     assert photometry(FLUXES, bands=UGRIZ, unit="uJy", limits=[True] * 5).censored.all()
 
 
+def test_error_floors_are_added_in_quadrature():
+    """To measurements of either sign, not to limits; missing bands stay so."""
+    fluxes = np.array([9.0, -3.0, 40.0, 57.0, np.nan])
+    galaxy = photometry(
+        fluxes, [1.0, 2.0, 3.0, 4.0, 5.0], bands=UGRIZ, unit="nanomaggy", error_floor=0.1, limits=changed(True, at=3, values=[False] * 5)
+    )
+    np.testing.assert_allclose(galaxy.ivar[:3] ** -0.5, np.hypot([1.0, 2.0, 3.0], 0.1 * np.abs(fluxes[:3])))
+    assert galaxy.ivar[3] ** -0.5 == pytest.approx(4.0)
+    assert galaxy.ivar[4] == 0
+    each = made(error_floor=[0.0, 0.0, 0.5, 0.0, 0.0])
+    np.testing.assert_allclose(each.ivar**-0.5 / FLUXES, np.hypot(0.05, [0, 0, 0.5, 0, 0]))
+    mags = made(MAGS, MAG_ERRORS, unit="ABmag", error_floor=0.1)
+    np.testing.assert_allclose(mags.ivar**-0.5 / mags.flux, np.hypot(np.array(MAG_ERRORS) * np.log(10) / 2.5, 0.1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("floor", [-0.1, 1.0, np.nan, [0.1, 0.1]])
+def test_impossible_error_floors_are_refused(floor):
+    with pytest.raises(InputError, match="error_floor"):
+        made(error_floor=floor)
+
+
 # Suspected units
 
 

@@ -58,7 +58,7 @@ def assert_same_array(one: np.ndarray, other: np.ndarray) -> None:
 
 def test_the_best_draw_is_that_of_the_highest_density(posterior):
     found, chosen = posterior.best(), int(np.argmax(posterior.log_density))
-    assert found == {name: draws[chosen] for name, draws in (posterior.samples | posterior.derived).items()}
+    np.testing.assert_equal(found, {name: draws[chosen] for name, draws in (posterior.samples | posterior.derived).items()})
     for none in (None, np.full(posterior.n_draws, np.nan)):
         with pytest.raises(InputError, match="density"):
             replace(posterior, log_density=none).best()

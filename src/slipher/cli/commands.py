@@ -111,6 +111,9 @@ def fit(
     default_error: Annotated[
         float | None, typer.Option(rich_help_panel=PHOTOMETRY, help="Fractional error of bands without a column of errors.")
     ] = None,
+    error_floor: Annotated[
+        str, typer.Option(rich_help_panel=PHOTOMETRY, help="Added to errors, as a fraction of the flux: 0.05, or 0.1,0.05,... by band.")
+    ] = "0",
     limit_sigma: Annotated[float, typer.Option(rich_help_panel=PHOTOMETRY, help="How many sigma upper limits are.")] = 3.0,
     negative_errors_are_limits: Annotated[
         bool, typer.Option("--negative-errors-are-limits", rich_help_panel=PHOTOMETRY, help="As in LePhare's catalogues.")
@@ -141,7 +144,7 @@ def fit(
         _refuse(survey=None, resolving_power=resolving_power, wave_unit=wave_unit, flux_unit=flux_unit, wave_medium=wave_medium)
         declared = {
             "bands": bands, "unit": unit, "id_column": id_column, "missing": tuple(missing.split(",")) if missing else (),
-            "errors": errors, "default_error": default_error, "limit_sigma": limit_sigma,
+            "errors": errors, "default_error": default_error, "error_floor": _fractions(error_floor), "limit_sigma": limit_sigma,
             "negative_error_is_limit": negative_errors_are_limits, "column_names": column_names,
             **({} if survey is None else {"survey": survey}),
             **catalogues.number_or_column("redshift", redshift), **catalogues.number_or_column("ebv", ebv),
@@ -180,6 +183,14 @@ def _sampler(sampler: str | None, refine: bool | None, *, usual: str) -> str:
         came = f"--sampler {sampler} with --{'' if refine else 'no-'}refine"
         raise InputError(came, expected="one of the two", mend="Leave out --refine and --no-refine.")
     return sampler or by_refine or usual
+
+
+def _fractions(text: str) -> list[float]:
+    """Numbers with commas between. Raises InputError where they are none."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise InputError(f"--error-floor {text}", expected="numbers with commas between", mend="Write 0.05 for five per cent.") from error
 
 
 def _refuse_table(table: str, folder: Path | None) -> None:

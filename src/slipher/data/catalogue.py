@@ -57,6 +57,7 @@ def read_catalogue(
     missing: object = (),
     errors: Literal["sigma", "ivar"] = "sigma",
     default_error: Real | None = None,
+    error_floor: object = 0.0,
     limit_sigma: Real = 3.0,
     negative_error_is_limit: bool = False,
     survey: str = "custom",
@@ -92,7 +93,7 @@ def read_catalogue(
         Whether the columns of errors hold standard deviations or inverse variances.
     default_error
         Errors of the bands that have no column of errors, as a fraction of the flux.
-    limit_sigma, negative_error_is_limit
+    error_floor, limit_sigma, negative_error_is_limit
         As in `slipher.data.photometry_checks.catalogue_from_arrays`.
     survey
         Where it is from, in the user's words.
@@ -113,8 +114,9 @@ def read_catalogue(
     _refuse_twice(redshift=(redshift, redshift_column), ebv=(ebv, ebv_column))
     if errors not in ("sigma", "ivar"):
         raise InputError(f"errors={errors!r}", expected="'sigma' or 'ivar'", mend="Say what the columns of errors hold.")
-    declared = door.rules(missing, limit_sigma, negative_error_is_limit, is_ivar=errors == "ivar")
     chosen = band_columns(bands)
+    floor = {"error_floor": error_floor, "n_bands": len(chosen)}
+    declared = door.rules(missing, limit_sigma, negative_error_is_limit, is_ivar=errors == "ivar", **floor)
     names = column_names.split(",") if isinstance(column_names, str) else column_names
     file = disk.load(path)
     table = open_table(file, _wanted(chosen), delimiter=delimiter, column_names=names)

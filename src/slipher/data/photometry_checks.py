@@ -40,6 +40,7 @@ def photometry(
     limit_sigma: Real = 3.0,
     negative_error_is_limit: bool = False,
     default_error: Real | None = None,
+    error_floor: object = 0.0,
     redshift: Real | None = None,
     ebv: Real | None = None,
     id: str = "photometry",
@@ -78,6 +79,7 @@ def photometry(
         limit_sigma=limit_sigma,
         negative_error_is_limit=negative_error_is_limit,
         default_error=default_error,
+        error_floor=error_floor,
         redshift=redshift,
         ebv=ebv,
         id=[id],
@@ -100,6 +102,7 @@ def catalogue_from_arrays(
     limit_sigma: Real = 3.0,
     negative_error_is_limit: bool = False,
     default_error: Real | None = None,
+    error_floor: object = 0.0,
     redshift: object = None,
     ebv: object = None,
     id: object = None,
@@ -136,6 +139,9 @@ def catalogue_from_arrays(
         Whether a negative error says that its flux is an upper limit, as in LePhare's catalogues.
     default_error
         Errors as a fraction of the flux, where neither errors nor ivar are given.
+    error_floor
+        What is added to the errors in quadrature, as a fraction of the flux: one number, or one for each band. For zero points, apertures
+        and calibration that are worse than the model's own allowance (2 %).
     redshift, ebv
         One for all, which is refused where it cannot be, or [row], where such rows lose it and are flagged; NaN: none.
     id
@@ -159,7 +165,7 @@ def catalogue_from_arrays(
     else:
         sigma = _errors_of(errors, ivar, fluxes, values, band_units, unit)
     columns = [BandColumn(values[:, k], sigma[:, k], said[:, k], band_units[k], curve.pivot_aa) for k, curve in enumerate(curves)]
-    declared = rules(missing, limit_sigma, negative_error_is_limit, is_ivar=ivar is not None)
+    declared = rules(missing, limit_sigma, negative_error_is_limit, is_ivar=ivar is not None, error_floor=error_floor, n_bands=len(curves))
     origin = {"survey": survey, "labels": labels, "source": source, "checksum": checksum}
     return checked(curves, columns, declared, redshift=redshift, ebv=ebv, id=id, **origin)
 
@@ -213,14 +219,22 @@ def curves_of(bands: str | FilterCurve | Iterable[str | FilterCurve]) -> tuple[F
     return tuple(curve for band in listed for curve in ((band,) if isinstance(band, FilterCurve) else load_filters([band])))
 
 
-def rules(missing: object, limit_sigma: Real, negative_error_is_limit: bool, *, is_ivar: bool) -> Rules:
+def rules(
+    missing: object, limit_sigma: Real, negative_error_is_limit: bool, *, is_ivar: bool, error_floor: object = 0.0, n_bands: int = 1
+) -> Rules:
     """What was declared, checked; words among `missing` are for the readers of text and left out."""
+    floor = np.asarray(error_floor, np.float64).reshape(-1)
+    if not (np.all((floor >= 0) & (floor < 1)) and len(floor) in (1, n_bands)):
+        raise InputError(
+            f"error_floor={error_floor!r}", expected=f"a fraction of the flux, 0 to 1, or one for each of {n_bands} bands",
+            mend="Give 0.05 for five per cent.",
+        )  # fmt: skip
     if not 0 < limit_sigma < np.inf:
         raise InputError(f"limit_sigma={limit_sigma}", expected="a positive number", mend="Give how many sigma the upper limits are.")
     if negative_error_is_limit and is_ivar:
         came = "negative_error_is_limit beside inverse variances"
         raise InputError(came, expected="errors, which may be negative", mend="Give limits= instead.")
-    return Rules(sentinels(missing)[0], float(limit_sigma), bool(negative_error_is_limit), is_ivar)
+    return Rules(sentinels(missing)[0], float(limit_sigma), bool(negative_error_is_limit), is_ivar, tuple(floor.tolist()))
 
 
 def sentinels(missing: object) -> tuple[tuple[float, ...], tuple[str, ...]]:

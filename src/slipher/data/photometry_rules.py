@@ -56,6 +56,7 @@ class Rules(NamedTuple):
     limit_sigma: float = 3.0  # how many sigma an upper limit is
     negative_error_is_limit: bool = False  # LePhare's way of saying that a flux is an upper limit
     is_ivar: bool = False  # whether the errors came as inverse variances
+    error_floor: tuple[float, ...] = (0.0,)  # least error as a fraction of the flux: one, or one a band
 
 
 class Measured(NamedTuple):
@@ -86,11 +87,12 @@ def measured(columns: Sequence[BandColumn], rules: Rules) -> Measured:
     flux = nanomaggies(np.where(finite, raw.values, 0.0), raw.scale, raw.magnitude)
     sigma = _sigma(raw, flux, rules.limit_sigma)
     absurd = finite & _absurd(raw, flux, sigma)
+    floor = np.where(raw.limits | ~np.isfinite(flux), 0.0, np.array(rules.error_floor)) * np.where(np.isfinite(flux), np.abs(flux), 0.0)
     known = finite & ~absurd
     with np.errstate(invalid="ignore"):
         wrong = known & (sigma <= 0)
     endless = wrong & (raw.sigma == 0) & rules.is_ivar
-    ivar, overflown = _inverse_variance(np.where(known & ~wrong, sigma, np.nan))
+    ivar, overflown = _inverse_variance(np.where(known & ~wrong, np.hypot(sigma, floor), np.nan))
     found = {
         Flag.NON_FINITE_PIXELS: infinite | overflown | endless,
         Flag.NEGATIVE_IVAR if rules.is_ivar else Flag.NON_POSITIVE_ERRORS: wrong & ~endless,

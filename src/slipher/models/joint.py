@@ -70,7 +70,7 @@ def fit(galaxy: Galaxy, made: Shipped, name: str, samples: int, sampler: str, se
     )
     seen = result.u[:, : density.of_spectrum.n_parameter]
     finished = spectra.finish_at(seen, noise, log_mass.astype(np.float64), density.of_spectrum, data.redshift, data.norm)
-    warm = parameters.from_normal(JOINT.parameters[seen.shape[1] : -1], result.u[:, seen.shape[1] :].T)
+    warm = parameters.from_normal(JOINT.parameters[seen.shape[1] : -1], jnp.asarray(result.u[:, seen.shape[1] :].T, jnp.float32))
     values = {**finished.values, **{k: np.asarray(v, np.float64) for k, v in warm.items()}, SHARE: share.astype(np.float64)}
     alone = spectra.posterior(
         spectrum, name, made, data, result, finished._replace(values=values, log_density=log_density), density.of_spectrum, sampler, seed,
