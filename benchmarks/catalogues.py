@@ -6,8 +6,9 @@ Used by `masses.py` and `redshifts.py`. Curves that slipher does not ship are gi
 * UKIRT WFCAM J, CFHT WIRCam Ks, VISTA Y, J, H, Ks, Spitzer IRAC 1 and 2: half-power wavelengths (Hewett et al. 2006; Ilbert et al. 2009,
   table 1; Emerson et al. 2006; Fazio et al. 2004), with edges as steep as such filters have.
 
-The zero points of COSMOS are those of Ilbert et al. (2009), table 1: what their templates needed at known redshifts, to be subtracted from
-magnitudes. They were found from spectroscopic redshifts, some of which are in zcosmos.csv.
+Errors of what several telescopes have seen get a floor of `FLOOR` in quadrature. The zero points of COSMOS are those of Ilbert et al.
+(2009), table 1: what their templates needed at known redshifts, to be subtracted from magnitudes. They were found from spectroscopic
+redshifts, some of which are in zcosmos.csv.
 """
 
 import csv
@@ -53,7 +54,8 @@ HALF_POWER_AA = {
     "vista-Ks": (19940, 23030), "irac-1": (31790, 39270), "irac-2": (39930, 50170),
 }  # fmt: skip
 EDGE = 0.01  # of the wavelength: from nothing to full response
-SHIFT_COSMOS = {"fuv": 0.314, "nuv": 0.128, "u": 0.054, "b": -0.242, "v": -0.094, "g": 0.024, "r": 0.003, "i": 0.019, "z": -0.037,
+FLOOR = 0.03
+SHIFT_COSMOS = {"u": 0.054, "b": -0.242, "v": -0.094, "g": 0.024, "r": 0.003, "i": 0.019, "z": -0.037,
                 "j": 0.124, "k": 0.022}  # fmt: skip
 EBV_COSMOS = 0.018  # Schlafly & Finkbeiner (2011), the field's mean
 # AB minus Vega: 2MASS (Blanton & Roweis 2007, table 1).
@@ -95,11 +97,15 @@ def _number(texts: np.ndarray) -> np.ndarray:
 
 
 def zcosmos(folder: Path, *, shift: dict[str, float] | None = None) -> Labelled:
-    """zCOSMOS-bright: GALEX, CFHT u, Subaru, J and K. J is left out where it is more than a magnitude off both neighbours."""
+    """zCOSMOS-bright: CFHT u, Subaru, J and K, in apertures of 3 arcsec.
+
+    J is left out where it is more than a magnitude brighter than both neighbours. GALEX is left out: its magnitudes are of more light than
+    the others', for NUV is brighter than u (median 0.1 mag) where u is fainter than B (0.4 to 0.7 mag), which no galaxy is.
+    """
     columns = _columns(folder / "zcosmos.csv")
     shift = SHIFT_COSMOS if shift is None else shift
     filters = {
-        "fuv": "galex-fuv", "nuv": "galex-nuv", "u": "cfht_megacam-u", **{band: curve(band) for band in SUBARU},
+        "u": "cfht_megacam-u", **{band: curve(band) for band in SUBARU},
         "j": curve("wfcam-J"), "k": curve("wircam-Ks"),
     }  # fmt: skip
     flux, sigma = _numbers(columns, list(filters)), _numbers(columns, ["e" + band for band in filters])
@@ -110,6 +116,7 @@ def zcosmos(folder: Path, *, shift: dict[str, float] | None = None) -> Labelled:
     made = catalogue_from_arrays(
         np.where(missing, np.nan, moved), bands=list(filters.values()), unit="ABmag", errors=np.where(missing, np.nan, sigma),
         redshift=_number(columns["zspec"]), ebv=np.full(len(moved), EBV_COSMOS), id=columns["surveyID"],
+        error_floor=FLOOR,
     )  # fmt: skip
     labels = {"redshift": _number(columns["zspec"]), "log_mass": _number(columns["logmstar_cosmos2015"])}
     return Labelled(made, labels | {"confidence": _number(columns["zconf"])})
@@ -128,6 +135,7 @@ def resolve(folder: Path) -> Labelled:
     made = catalogue_from_arrays(
         np.where(missing, np.nan, flux), bands=list(names), unit="ABmag", errors=np.where(missing, np.nan, sigma),
         redshift=_number(columns["cz"]) / LIGHT_KM_S, ebv=_number(columns["extr"]) / EXTINCTION_R, id=columns["NAME"],
+        error_floor=FLOOR,
     )  # fmt: skip
     labels = {"log_mass": columns["logmstar"], "log_mass_16": columns["logmstar_16"], "log_mass_84": columns["logmstar_84"]}
     labels = {name: _number(values) for name, values in labels.items()}
@@ -162,6 +170,6 @@ def cosmos100(folder: Path) -> Labelled:
     missing = ~(sigma > 0) | ~np.isfinite(flux)
     made = catalogue_from_arrays(
         np.where(missing, np.nan, flux), bands=list(filters.values()), unit="erg / (s cm2 Hz)", errors=np.where(missing, np.nan, sigma),
-        ebv=np.full(len(flux), EBV_COSMOS),
+        ebv=np.full(len(flux), EBV_COSMOS), error_floor=FLOOR,
     )  # fmt: skip
     return Labelled(made, {"redshift": np.asarray(table["zspec"], float)})
