@@ -8,7 +8,7 @@ from scipy.interpolate import BarycentricInterpolator, CubicHermiteSpline
 
 from slipher.grids import sources
 from slipher.grids.library import sigma_nodes
-from slipher.physics.interpolation import cubic_weights, lagrange_weights
+from slipher.physics.interpolation import cubic_weights, lagrange_weights, piecewise_linear
 
 LOG_Z = np.log10(sources.METALLICITIES)
 GRIDS = {"metallicity": LOG_Z, "log_u": sources.LOG_U, "three": np.array([0.0, 1.0, 5.0])}
@@ -70,3 +70,11 @@ def test_lagrange_is_exact_at_nodes_and_sums_to_one():
 
 def test_lagrange_with_one_node_is_the_constant():
     assert lagrange_weights(jnp.float32(120.0), jnp.array([150.0])) == 1.0
+
+
+def test_piecewise_linear_is_numpy_s_and_steps_where_nodes_repeat():
+    nodes = jnp.array([0.0, 0.1, 0.1, 0.7, 1.0])
+    values = jnp.array([3.0, 4.0, 6.0, 6.5, 9.0])
+    x = jnp.linspace(-0.2, 1.2, 57) + 0.0123
+    np.testing.assert_allclose(piecewise_linear(x, nodes, values), np.interp(x, nodes, values), rtol=1e-5)
+    assert float(jax.grad(lambda at: piecewise_linear(at[None], nodes, values)[0])(0.4)) == pytest.approx(0.5 / 0.6, rel=1e-5)

@@ -26,6 +26,7 @@ from ..instrument.photometer import Photometer
 from ..physics import abundance, cosmology, parameters, sed
 from ..physics.abundance import RedshiftRange
 from ..physics.galaxy import GalaxyModel
+from ..physics.interpolation import piecewise_linear
 from ..physics.sed import Sed
 
 BATCH = 25
@@ -43,15 +44,22 @@ Beside = Callable[[Float[Array, "node"]], Float[Array, "node"]]
 class Bands(eqx.Module):
     """One galaxy's photometry, ready for the likelihood: fluxes in nanomaggies; ivar 0 is no information.
 
+    `censored` is None where no flux is an upper limit, whose likelihood costs more than all else.
     `redshift` is the galaxy's, where it is known; `ebv` the Milky Way's E(B-V) in front of it.
     """
 
     photometer: Photometer
     flux: Float[Array, "band"]
     ivar: Float[Array, "band"]
-    censored: Bool[Array, "band"]
+    censored: Bool[Array, "band"] | None
     redshift: Scalar
     ebv: Scalar
+
+    @property
+    def measured(self) -> Bool[Array, "band"]:
+        """Bands that carry information and are no limits."""
+        known = self.ivar > 0
+        return known if self.censored is None else known & ~self.censored
 
 
 class Assumed(NamedTuple):
@@ -138,8 +146,7 @@ def at_point(
     log_mass = masses.quantile(uniform)
     flux = unit * 10 ** (log_mass - photometer.LOG_MASS_UNIT)
     variance = _variance(flux, fraction, task)
-    measured = (task.ivar > 0) & ~task.censored
-    chi2 = jnp.sum(jnp.where(measured, (task.flux - flux) ** 2 / variance, 0.0))
+    chi2 = jnp.sum(jnp.where(task.measured, (task.flux - flux) ** 2 / variance, 0.0))
     return Draw(masses.log_evidence - 0.5 * jnp.sum(u**2), chi2, log_mass, redshift, flux, jnp.sqrt(variance), light)
 
 
@@ -160,7 +167,7 @@ class Masses(NamedTuple):
 
     def quantile(self, q: Scalar) -> Scalar:
         """log10 M below which the probability is q."""
-        return jnp.interp(q, self.cumulative, self.log_mass)
+        return piecewise_linear(q[None], self.cumulative, self.log_mass)[0]
 
 
 def mass_posterior(
@@ -200,7 +207,7 @@ def _where_it_matters(nodes: Float[Array, "first"], log_density: Float[Array, "f
     share = root * jnp.diff(edges)
     found = jnp.concatenate([jnp.zeros(1), jnp.cumsum(share / jnp.sum(share))])
     cumulative = (1.0 - SPARE) * found + SPARE * (edges - low) / (high - low)
-    return jnp.interp(jnp.linspace(0.0, 1.0, N_NODES), cumulative, edges)
+    return piecewise_linear(jnp.linspace(0.0, 1.0, N_NODES), cumulative, edges)
 
 
 def log_prior(log_mass: Float[Array, "node"], redshift: Scalar, assumed: Assumed) -> Float[Array, "node"]:
@@ -220,7 +227,8 @@ def log_likelihood(flux: Float[Array, "band"], fraction: Float[Array, "band"], t
     def term(fraction: Array) -> Float[Array, "band"]:
         variance = _variance(flux, fraction, task)
         left = (task.flux - flux) / jnp.sqrt(variance)
-        return jnp.where(task.censored, log_ndtr(left), -0.5 * left**2 - 0.5 * jnp.log(variance * task.ivar + (task.ivar <= 0)))
+        of_measured = -0.5 * left**2 - 0.5 * jnp.log(variance * task.ivar + (task.ivar <= 0))
+        return of_measured if task.censored is None else jnp.where(task.censored, log_ndtr(left), of_measured)
 
     each = jnp.logaddexp(jnp.log1p(-share) + term(fraction), jnp.log(share) + term(jnp.hypot(fraction, size)))
     return jnp.sum(jnp.where(task.ivar > 0, each, 0.0))
@@ -237,7 +245,7 @@ def _best_amplitude(unit: Float[Array, "band"], fraction: Float[Array, "band"], 
     """
     known = task.ivar > 0
     noise = 1.0 / jnp.where(known, task.ivar, 1.0)
-    data = jnp.where(task.censored, 0.0, task.flux)
+    data = jnp.where(task.measured, task.flux, 0.0)
 
     def solve(flux: Array) -> tuple[Scalar, Scalar]:
         weight = jnp.where(known, 1.0 / (noise + (fraction * flux) ** 2), 0.0)

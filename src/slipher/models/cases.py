@@ -77,8 +77,10 @@ def _of_bands(mock: Photometry, truth: dict[str, float], made: ShippedPhotometry
     def complete(rng: np.random.Generator, u: Draws) -> Draws:
         return np.column_stack([u, target.evaluate(u, lambda draw: draw.log_mass, uniform=rng.random(len(u)).astype(np.float32))])
 
+    sn = photometry.peak_sn(mock.flux, mock.ivar, mock.censored)
     return Case(
         mock.id, ("redshift",) * len(free) + preset.names, np.array(free + _true(preset.parameters, truth)),
         {"n_bands": float(n), "peak_sn": truth["peak_sn"], "redshift": truth["redshift"]}, photometry.warp(data, made), target,
-        photometry.strangeness(mock, data, made), complete, chi2=lambda u: float(np.median(target.evaluate(u, lambda draw: draw.chi2))) / n,
+        float(photometry.strangeness(sn, data.smooth, made)), complete,
+        chi2=lambda u: float(np.median(target.evaluate(u, lambda draw: draw.chi2))) / n,
     )  # fmt: skip

@@ -38,7 +38,7 @@ def target(galaxy: Galaxy, data: Observed, made: Shipped) -> JointTarget:
         spectra.target(data, made).task,
         Bands(
             photometer.photometer(bands.bands), jnp.asarray(bands.flux, jnp.float32), jnp.asarray(bands.ivar, jnp.float32),
-            jnp.asarray(bands.censored), jnp.float32(data.redshift), jnp.float32(bands.ebv or 0.0),
+            jnp.asarray(bands.censored) if bands.censored.any() else None, jnp.float32(data.redshift), jnp.float32(bands.ebv or 0.0),
         ),
         jnp.float32(spectra.mass_unit(data.redshift, data.norm)[0]),
         jnp.array([galaxy.aperture.log10_fraction, galaxy.aperture.sd_dex], jnp.float32),

@@ -10,6 +10,8 @@ from ..networks.projection import Projected
 
 N_BINS = 12
 
+Numbers = float | np.ndarray
+
 
 def statistics(chi2_per_pixel: np.ndarray, log_weight: np.ndarray) -> dict:
     """What the card keeps: by log weight, the median and upper spread of log chi^2."""
@@ -26,13 +28,13 @@ def statistics(chi2_per_pixel: np.ndarray, log_weight: np.ndarray) -> dict:
 
 def score(projected: Projected, card: dict) -> float:
     """Standard deviations above the median of simulations of the same weight (NaN for a model without statistics)."""
-    return score_of(float(projected.chi2_between_lines), float(projected.log_weight), card)
+    return float(score_of(float(projected.chi2_between_lines), float(projected.log_weight), card))
 
 
-def score_of(chi2: float, log_weight: float, card: dict) -> float:
-    """As `score`, of a chi^2 per pixel or band and the logarithm of what it is weighed by."""
+def score_of(chi2: Numbers, log_weight: Numbers, card: dict) -> Numbers:
+    """As `score`, of a chi^2 per pixel or band and the logarithm of what it is weighed by: of one or of many."""
     known = card.get("novelty")
     if not known:
-        return float("nan")
+        return np.nan * chi2
     middle, spread = (np.interp(log_weight, known["log_weight"], [row[i] for row in known["log_chi2"]]) for i in (0, 1))
-    return float((np.log(max(chi2, 1e-6)) - middle) / spread)
+    return (np.log(np.maximum(chi2, 1e-6)) - middle) / spread

@@ -7,7 +7,7 @@ parameter; where one is given, the network's second part alone proposes.
 """
 
 import time
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -17,8 +17,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..batches import in_batches
-from ..data.photometry import Photometry
+from ..data.photometry import Catalogue, Photometry
 from ..errors import Flag
+from ..grids.filters import FilterCurve
 from ..grids.library import BroadLibrary
 from ..inference import methods
 from ..inference import refine as refinement
@@ -35,6 +36,7 @@ from .shipped import ShippedPhotometry
 
 POOR = 3.0  # chi^2 a band beyond which a fit is poor, for models whose card has no limit
 FURTHEST = 4.0  # u of a redshift that the network is told: beyond are a ten-thousandth of its simulations
+Rows = np.ndarray  # [row, band], or of one galaxy [band]
 LIMIT_SHARE = 0.5  # of an upper limit, which the network reads as a measurement of half of it with an error as large
 
 
@@ -64,33 +66,41 @@ class ObservedBands(NamedTuple):
 
 def observe(photometry: Photometry, made: ShippedPhotometry) -> ObservedBands:
     """Prepare photometry; bands that carry no information keep their place."""
-    camera = photometer.photometer(photometry.bands)
+    camera, weights = optics(photometry.bands)
     known = photometry.redshift is not None
     low, high = made.recipe.population.redshift
-    ebv = photometry.ebv or 0.0
     task = Bands(
         camera,
         jnp.asarray(photometry.flux, jnp.float32),
         jnp.asarray(photometry.ivar, jnp.float32),
-        jnp.asarray(photometry.censored),
+        jnp.asarray(photometry.censored) if photometry.censored.any() else None,
         jnp.float32(max(photometry.redshift, low) if known else 0.0),
-        jnp.float32(ebv),
+        jnp.float32(photometry.ebv or 0.0),
     )
-    weights = jnp.asarray(bands_.weights_of(photometry.bands), jnp.float32)
     smooth, features = _seen(task, weights, made.trained.prior)
     outside = known and not low <= photometry.redshift <= high
     flags = (Flag.EBV_ASSUMED_ZERO if photometry.ebv is None else Flag(0)) | (Flag.REDSHIFT_OUTSIDE_MODEL if outside else Flag(0))
     return ObservedBands(task, features, smooth, known, flags)
 
 
-@jax.jit
-def _seen(task: Bands, weights: Float[Array, "band node"], prior: bands_.NodePrior) -> tuple[bands_.Smooth, Array]:
+@lru_cache(maxsize=64)
+def optics(bands: tuple[FilterCurve, ...]) -> tuple[photometer.Photometer, Array]:
+    """The photometer of these bands, and how they weigh the network's nodes."""
+    return photometer.photometer(bands), jnp.asarray(bands_.weights_of(bands), jnp.float32)
+
+
+def seen(task: Bands, weights: Float[Array, "band node"], prior: bands_.NodePrior) -> tuple[bands_.Smooth, Array]:
+    """The smooth spectrum behind the bands, Galactic dust taken off, and what the network reads of it."""
     through = photometer.pivot_transmission(task.photometer, task.ebv)
-    flux = jnp.where(task.censored, LIMIT_SHARE * task.flux, task.flux) / through
-    limit = 1.0 / jnp.maximum(task.flux, 1e-12) ** 2
-    ivar = jnp.where(task.ivar > 0, jnp.where(task.censored, limit, task.ivar), 0.0) * through**2
-    found = bands_.smooth(flux, ivar, weights, prior)
+    flux, ivar = task.flux, task.ivar
+    if task.censored is not None:
+        limit = 1.0 / jnp.maximum(task.flux, 1e-12) ** 2
+        flux, ivar = jnp.where(task.censored, LIMIT_SHARE * flux, flux), jnp.where(task.censored & (ivar > 0), limit, ivar)
+    found = bands_.smooth(flux / through, ivar * through**2, weights, prior)
     return found, bands_.features(found)
+
+
+_seen = jax.jit(seen)
 
 
 def target(data: ObservedBands, made: ShippedPhotometry) -> PhotometricTarget:
@@ -170,53 +180,52 @@ def prediction(photometry: Photometry, flux: Float[np.ndarray, "draw band"], sig
     )
 
 
-def peak_sn(photometry: Photometry) -> float:
+def peak_sn(flux: Rows, ivar: Rows, censored: Rows) -> Float[np.ndarray, "row"]:
     """The best band's signal-to-noise ratio; NaN without one."""
-    measured = (photometry.ivar > 0) & ~photometry.censored
-    return float(np.max(photometry.flux[measured] * np.sqrt(photometry.ivar[measured]))) if measured.any() else float("nan")
+    sn = np.where((ivar > 0) & ~censored, flux * np.sqrt(ivar), -np.inf).max(axis=-1)
+    return np.where(np.isfinite(sn), sn, np.nan)
 
 
-def strangeness(photometry: Photometry, data: ObservedBands, made: ShippedPhotometry) -> float:
-    """Novelty: how far from smooth the bands are, compared with simulations of the same S/N."""
-    n = float(data.smooth.n_bands)
-    sn = peak_sn(photometry)
-    if n == 0 or not sn > 0:
-        return float("nan")
-    return novelty.score_of(float(data.smooth.chi2) / n, float(np.log(sn)), made.card)
+def strangeness(sn: np.ndarray, smooth: bands_.Smooth, made: ShippedPhotometry) -> Float[np.ndarray, "row"]:
+    """Novelty: how far from smooth the bands are, compared with simulations of the same S/N; NaN without a positive S/N."""
+    n, chi2 = np.asarray(smooth.n_bands, np.float64), np.asarray(smooth.chi2, np.float64)
+    usable = (n > 0) & (sn > 0)
+    score = novelty.score_of(chi2 / np.maximum(n, 1.0), np.log(np.where(usable, sn, 1.0)), made.card)
+    return np.where(usable, score, np.nan)
 
 
 class Verdict(NamedTuple):
-    """What one looks at before believing an answer; NaN where there is nothing to judge by."""
+    """What one looks at before believing an answer, of each galaxy [row]; NaN where there is nothing to judge by. `flags` are bits."""
 
-    chi2_per_band: float
-    novelty: float
-    peak_sn: float
-    flags: Flag
+    chi2_per_band: np.ndarray
+    novelty: np.ndarray
+    peak_sn: np.ndarray
+    flags: np.ndarray
 
 
-def verdict(photometry: Photometry, data: ObservedBands, chi2: float, made: ShippedPhotometry) -> Verdict:
-    """Diagnostics of a fit with this chi^2, and the flags that follow. What is not a number is not within its limits."""
-    measured = int(((photometry.ivar > 0) & ~photometry.censored).sum())
-    chi2 = chi2 / measured if measured else float("nan")
-    strange, sn = strangeness(photometry, data, made), peak_sn(photometry)
+def verdict(photometry: Photometry | Catalogue, smooth: bands_.Smooth, chi2: np.ndarray, made: ShippedPhotometry) -> Verdict:
+    """Diagnostics of fits with these chi^2, and the flags that follow. What is not a number is not within its limits."""
+    measured = np.sum((photometry.ivar > 0) & ~photometry.censored, axis=-1)
+    sn = peak_sn(photometry.flux, photometry.ivar, photometry.censored)
+    chi2, strange = np.where(measured > 0, chi2 / np.maximum(measured, 1), np.nan), strangeness(sn, smooth, made)
     limits, (low_sn, high_sn) = made.card.get("limits", {}), made.recipe.population.sn
     rules = {
-        Flag.LOW_SN: not sn >= low_sn,
+        Flag.LOW_SN: ~(sn >= low_sn),
         Flag.HIGH_SN: sn > high_sn,
-        Flag.NOVEL: not answer.LEAST_NOVELTY < strange <= limits.get("novelty", 4.0),
-        Flag.POOR_FIT: measured > 0 and not chi2 <= limits.get("chi2_per_band", POOR),
+        Flag.NOVEL: ~((strange > answer.LEAST_NOVELTY) & (strange <= limits.get("novelty", 4.0))),
+        Flag.POOR_FIT: (measured > 0) & ~(chi2 <= limits.get("chi2_per_band", POOR)),
     }
-    return Verdict(chi2, strange, sn, answer.raised(rules))
+    return Verdict(chi2, strange, sn, sum(np.where(holds, int(flag), 0) for flag, holds in rules.items()))
 
 
 def _posterior(photometry, name, made, data, result, finished, wanted, seed, seconds) -> Posterior:
-    found = verdict(photometry, data, float(np.median(finished.chi2)), made)
+    found = verdict(photometry, data.smooth, np.median(finished.chi2), made)
     redshift = float(np.median(finished.redshift))
     return answer.posterior(
         photometry, name=name, model=made.recipe.preset, card=made.card, redshift=redshift,
         t_universe_gyr=float(cosmology.age_gyr(jnp.float32(redshift))), values=finished.values, quantities=finished.quantities,
         sfr=finished.sfr, log_density=finished.log_density, result=result,
-        chi2=found.chi2_per_band, novelty=found.novelty, n_pixels=int((photometry.ivar > 0).sum()),
-        median_sn=found.peak_sn, prediction=prediction(photometry, finished.flux, finished.sigma),
-        flags=photometry.flags | data.flags | found.flags, wanted=wanted, seed=seed, seconds=seconds,
+        chi2=float(found.chi2_per_band), novelty=float(found.novelty), n_pixels=int((photometry.ivar > 0).sum()),
+        median_sn=float(found.peak_sn), prediction=prediction(photometry, finished.flux, finished.sigma),
+        flags=photometry.flags | data.flags | Flag(int(found.flags)), wanted=wanted, seed=seed, seconds=seconds,
     )  # fmt: skip

@@ -8,6 +8,8 @@ Refined rows are fitted one after the other.
 
 import difflib
 from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -15,16 +17,17 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..data.photometry import Catalogue
-from ..errors import InputError
+from ..errors import Flag, InputError
 from ..grids.library import BroadLibrary
-from ..inference.photometric import Assumed, Bands
+from ..inference.photometric import BATCH, Assumed, Bands
 from ..inference.posterior import Posterior
 from ..instrument import photometer
-from ..networks.photometric_flow import PhotometricFlow
+from ..networks.bands import Smooth
 from ..physics import derived
 from ..physics.abundance import RedshiftRange
 from . import answer, photometry, shipped
-from .photometry import Finished, ObservedBands, finish_point
+from .photometric_recipe import TrainedPhotometry
+from .photometry import Finished, finish_point
 from .shipped import ShippedPhotometry
 
 AT_ONCE = 64  # galaxies in one call of a compiled function
@@ -102,9 +105,9 @@ def _quantiles(values: Float[np.ndarray, "row draw"], edges: list[float]) -> Flo
 
 
 def amortised(some: Catalogue, made: ShippedPhotometry, samples: int, seed: int, keep: Sequence[str] = ()) -> Columns:
-    """Rows by the network alone; all galaxies of a call are drawn together."""
-    known = ~np.isnan(some.redshift)
-    parts = [(np.flatnonzero(which), _drawn(some[which], made, samples, seed, keep)) for which in (known, ~known) if which.any()]
+    """Rows by the network alone; all of a kind (redshift known or not, with limits or not) are drawn together."""
+    kind = 2 * np.isnan(some.redshift) + some.censored.any(1)
+    parts = [(np.flatnonzero(kind == k), _drawn(some[kind == k], made, samples, seed, keep)) for k in np.unique(kind)]
     out: Columns = {}
     for index, columns in parts:
         for name, values in columns.items():
@@ -117,64 +120,74 @@ def amortised(some: Catalogue, made: ShippedPhotometry, samples: int, seed: int,
 
 
 def _drawn(some: Catalogue, made: ShippedPhotometry, samples: int, seed: int, keep: Sequence[str]) -> Columns:
-    """Rows whose redshifts are all known, or all unknown."""
+    """Rows of one kind."""
     known = not np.isnan(some.redshift[0])
-    rows = list(some)
-    data = [photometry.observe(row, made) for row in rows]
+    redshifts = made.recipe.assumed.redshift
     assumed = made.recipe.assumed._replace(redshift=None) if known else made.recipe.assumed
     n_base = len(assumed.model.parameters) - known
-    generators = [answer.rng_of(seed, row.id) for row in rows]
-    base = np.stack([rng.standard_normal((samples, n_base)) for rng in generators]).astype(np.float32)
-    uniform = np.stack([rng.random(samples) for rng in generators]).astype(np.float32)
+    generators = [answer.rng_of(seed, str(id)) for id in some.id]
+    rows = _Rows(
+        some.flux.astype(np.float32),
+        some.ivar.astype(np.float32),
+        some.censored if some.censored.any() else None,
+        np.maximum(np.nan_to_num(some.redshift), redshifts.low if known else 0.0).astype(np.float32),
+        np.nan_to_num(some.ebv).astype(np.float32),
+        np.stack([rng.standard_normal((samples, n_base)) for rng in generators]).astype(np.float32),
+        np.stack([rng.random(samples) for rng in generators]).astype(np.float32),
+    )
+    # Filled up to `AT_ONCE` by repeating the last, so that nothing is compiled for fewer.
+    filled = jax.tree.map(lambda leaf: np.concatenate([leaf, np.repeat(leaf[-1:], AT_ONCE - len(some), axis=0)]), rows)
     colours = photometer.rest_bands(answer.REST_BANDS, made.library)
-    stacked = _filled(_stack(data), len(rows)), _filled(base, len(rows)), _filled(uniform, len(rows))
-    found = _answer(*stacked, data[0].task.photometer, made.trained.network, colours, made.library, assumed, made.recipe.assumed.redshift)
-    found = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64)[: len(rows)], found)
-    return _table(some, rows, data, found, made, keep)
+    answers = _answer(filled, *photometry.optics(some.bands), made.trained, colours, made.library, assumed, redshifts)
+    found, smooth = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64)[: len(some)], answers)
+    return _table(some, found, smooth, made, keep)
 
 
-def _stack(data: list[ObservedBands]) -> tuple:
-    tasks = [(d.task.flux, d.task.ivar, d.task.censored, d.task.redshift, d.task.ebv, d.features) for d in data]
-    return tuple(np.stack([np.asarray(leaf) for leaf in leaves]) for leaves in zip(*tasks, strict=True))
+class _Rows(NamedTuple):
+    """Galaxies of one kind as compiled functions take them [row, ...]; the last two are random numbers of each draw."""
 
-
-def _filled(tree, n: int):
-    """Rows filled up to `AT_ONCE` by repeating the last."""
-    return jax.tree.map(lambda leaf: np.concatenate([leaf, np.repeat(leaf[-1:], AT_ONCE - n, axis=0)]), tree)
+    flux: np.ndarray
+    ivar: np.ndarray
+    censored: np.ndarray | None
+    redshift: np.ndarray
+    ebv: np.ndarray
+    base: np.ndarray
+    uniform: np.ndarray
 
 
 @eqx.filter_jit
 def _answer(
-    rows: tuple, base: Array, uniform: Array, camera: photometer.Photometer, network: PhotometricFlow, colours: derived.RestBands,
+    rows: _Rows, camera: photometer.Photometer, weights: Array, trained: TrainedPhotometry, colours: derived.RestBands,
     library: BroadLibrary, assumed: Assumed, redshifts: RedshiftRange,
-) -> Finished:  # fmt: skip
-    def galaxy(row: tuple) -> Finished:
-        (flux, ivar, censored, redshift, ebv, features), z, numbers = row
-        task = Bands(camera, flux, ivar, censored, redshift, ebv)
+) -> tuple[Finished, Smooth]:  # fmt: skip
+    network = trained.network
+
+    def galaxy(row: _Rows) -> tuple[Finished, Smooth]:
+        task = Bands(camera, row.flux, row.ivar, row.censored, row.redshift, row.ebv)
+        smooth, features = photometry.seen(task, weights, trained.prior)
         if assumed.redshift is None:
-            context = photometry.context_at(network, features, redshift, redshifts)
-            u, _ = jax.vmap(lambda point: network.galaxy.from_base(point, context))(z)
+            context = photometry.context_at(network, features, row.redshift, redshifts)
+            u, _ = jax.vmap(lambda point: network.galaxy.from_base(point, context))(row.base)
         else:
-            u, _ = jax.vmap(lambda point: network.from_base(point, features))(z)
-        return jax.vmap(lambda point, number: finish_point(point, number, colours, task, library, assumed))(u, numbers)
+            u, _ = jax.vmap(lambda point: network.from_base(point, features))(row.base)
+        one = partial(finish_point, colours=colours, task=task, library=library, assumed=assumed)
+        return jax.lax.map(lambda draw: one(*draw), (u, row.uniform), batch_size=BATCH), smooth
 
-    return jax.lax.map(galaxy, (rows, base, uniform))
+    return jax.lax.map(galaxy, rows)
 
 
-def _table(
-    some: Catalogue, rows: list, data: list[ObservedBands], found: Finished, made: ShippedPhotometry, keep: Sequence[str]
-) -> Columns:
+def _table(some: Catalogue, found: Finished, smooth: Smooth, made: ShippedPhotometry, keep: Sequence[str]) -> Columns:
     seen = (some.ivar > 0).any(1)
     draws = {name: np.where(seen[:, None], values, np.nan) for name, values in (found.values | found.quantities).items()}
-    columns = _percentiles(draws)
-    verdicts = [photometry.verdict(row, d, chi2, made) for row, d, chi2 in zip(rows, data, np.median(found.chi2, 1), strict=True)]
-    redshift = columns.get("redshift", some.redshift)
-    none, status = np.full(len(rows), np.nan), np.full(len(rows), "amortised")
+    columns, verdict = _percentiles(draws), photometry.verdict(some, smooth, np.median(found.chi2, axis=1), made)
+    low, high = made.recipe.population.redshift
+    outside = (some.redshift < low) | (some.redshift > high)  # NaN is neither
+    noticed = np.where(np.isnan(some.ebv), int(Flag.EBV_ASSUMED_ZERO), 0) | np.where(outside, int(Flag.REDSHIFT_OUTSIDE_MODEL), 0)
+    none = np.full(len(some), np.nan)
     head = {
-        "id": np.array([row.id for row in rows]), "redshift": redshift, "status": status, "ess": none, "khat": none,
-        "chi2_per_band": np.array([v.chi2_per_band for v in verdicts]), "novelty": np.array([v.novelty for v in verdicts]),
-        "n_bands": (some.ivar > 0).sum(1), "peak_sn": np.array([v.peak_sn for v in verdicts]),
-        "flags": np.array([int(v.flags | row.flags | d.flags) for v, row, d in zip(verdicts, rows, data, strict=True)]),
+        "id": some.id.astype(str), "redshift": columns.get("redshift", some.redshift), "status": np.full(len(some), "amortised"),
+        "ess": none, "khat": none, "chi2_per_band": verdict.chi2_per_band, "novelty": verdict.novelty,
+        "n_bands": (some.ivar > 0).sum(1), "peak_sn": verdict.peak_sn, "flags": some.flags | noticed | verdict.flags,
     }  # fmt: skip
     given = {"redshift": np.broadcast_to(some.redshift[:, None], found.chi2.shape)}
     kept = {f"{name}_draws": (given | draws)[name] for name in keep if name in given | draws}

@@ -42,6 +42,12 @@ def _slope_matrix(nodes: Float[Array, "node"]) -> Float[Array, "node node"]:
     return jnp.concatenate([secant[:1], inner, secant[-1:]])
 
 
+def piecewise_linear(x: Float[Array, "x"], nodes: Float[Array, "node"], values: Float[Array, "node"]) -> Float[Array, "x"]:
+    """`jnp.interp` for nodes that do not decrease, as a sum over all segments: no search, of which many small ones are slow."""
+    step = jnp.maximum(jnp.diff(nodes), 1e-30)
+    return values[0] + jnp.clip((x[:, None] - nodes[:-1]) / step, 0.0, 1.0) @ jnp.diff(values)
+
+
 def lagrange_weights(x: Float[Array, "*shape"], nodes: Float[Array, "node"]) -> Float[Array, "node *shape"]:
     """Weights of the polynomial through all the nodes, evaluated at each x (for well-spaced nodes such as Chebyshev's).
 
