@@ -56,6 +56,7 @@ def test_the_readme_runs(tmp_path, monkeypatch):
                 run_line(words, target)
     assert (tmp_path / "answers.jsonl").read_text().count("\n") == 2
     assert (tmp_path / "galaxy.png").is_file()
+    assert (tmp_path / "answers" / "catalogue.answers.parquet").is_file()
 
 
 def test_every_block_that_uses_slipher_is_run():
@@ -70,7 +71,7 @@ def test_every_command_of_the_readme_parses():
             ast.parse(block["text"])
         for words, _ in slipher_lines(block["text"]):
             command, *rest = shlex.split(words)
-            options = {word for word in rest if word.startswith("-")}
+            options = {word.partition("=")[0] for word in rest if word.startswith("-")}
             help_text = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).stdout
             assert all(option in help_text for option in options), words
 
