@@ -48,6 +48,8 @@ def coverage_by(run: calibration.Run, values: np.ndarray, edges: tuple[float, ..
     ranks, rows = normalised_ranks(jax.random.key(0), np.array(run.truth, float), np.array(run.draws, float)), []
     for low, high in pairwise(edges):
         inside = (values >= low) & (values < high)
+        if not inside.any():
+            continue
         row: list[object] = [f"{low:g}-{high:g}", int(inside.sum())]
         for level in (0.68, 0.95):
             hit = np.abs(ranks[inside] - 0.5) <= 0.5 * level
