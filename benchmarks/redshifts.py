@@ -17,7 +17,7 @@ from tables import machine, markdown_table, write_section
 
 import slipher
 
-SAMPLES = 300
+SAMPLES = 100
 OUTLIER = 0.15
 PIT_BINS = 10
 
