@@ -16,6 +16,8 @@ from slipher.models import joint, mocks, observed, shipped
 from slipher.physics import cosmology, sed
 from slipher.physics.galaxy import JOINT
 
+pytestmark = pytest.mark.slow  # compiles the likelihood of both: half a minute
+
 BANDS = ("galex-nuv", "sdss2010-u", "sdss2010-g", "sdss2010-r", "sdss2010-i", "sdss2010-z", "twomass-J", "twomass-Ks", "wise2010-W1")
 MORE_DEX, FIBRE = 0.5, slipher.Aperture(-0.5, 0.05)  # the fibre holds a third of the galaxy
 
@@ -86,7 +88,6 @@ def test_the_wider_flow_is_its_own_inverse_and_leaves_what_it_does_not_know(prep
     np.testing.assert_array_equal(u[:, target.of_spectrum.n_parameter :], z[:, target.of_spectrum.n_parameter :])
 
 
-@pytest.mark.slow
 def test_both_together_hold_the_truth_and_are_narrower(truth_and_galaxy):
     truth, galaxy = truth_and_galaxy
     both, alone = (slipher.fit(given, samples=1000) for given in (galaxy, galaxy.spectrum))
@@ -101,7 +102,6 @@ def test_both_together_hold_the_truth_and_are_narrower(truth_and_galaxy):
     assert both.diagnostics.chi2_per_pixel == pytest.approx(1.0, abs=0.1)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("method", ["nuts", "nested", "tempered"])
 def test_every_sampler_takes_a_joint_target(prepared, method):
     """Few bands and few pixels are not the point: that each runs on the density and the flow of both, and agrees on the mass."""

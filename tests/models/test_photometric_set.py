@@ -15,6 +15,8 @@ from slipher.physics import abundance, cosmology, parameters, sed
 from slipher.physics.abundance import RedshiftRange
 from slipher.physics.galaxy import PHOTOMETRY
 
+pytestmark = pytest.mark.slow  # tens of thousands of galaxies
+
 RANGE = (0.02, 1.2)
 POPULATION = BandPopulation(sets=("sdss",), redshift=RANGE, lost=0.0, ebv=0.0)
 ASSUMED = Assumed(PHOTOMETRY, RedshiftRange(*RANGE), True, BandErrors(outliers=1e-6))
