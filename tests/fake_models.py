@@ -45,8 +45,8 @@ class FakeModels:
             raise InputError(f"{recipe} does not exist", expected="a recipe", mend="Check the path.")
         (out / "card.json").write_text(f"{recipe.name} resume={resume} progress={progress}")
 
-    def calibrate(self, model, *, mocks, seed, refine):
-        return {"model": model, "mocks": mocks, "seed": seed, "refine": refine, "passes": True}
+    def calibrate(self, model, *, mocks, seed, refine, known_redshift):
+        return {"model": model, "mocks": mocks, "seed": seed, "refine": refine, "known_redshift": known_redshift, "passes": True}
 
     def simulate(self, n, *, model, survey, seed, redshift, median_sn):
         truth = {"log_mstar": 10.0, "redshift": redshift or 0.1}

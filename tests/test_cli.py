@@ -402,7 +402,7 @@ def test_train(fake, tmp_path):
 
 def test_calibrate(fake):
     (report,) = objects(run("calibrate", "galaxy", "--mocks", "20", "--no-refine", "--json"))
-    assert report == {"model": "galaxy", "mocks": 20, "seed": 1, "refine": False, "passes": True}
+    assert report == {"model": "galaxy", "mocks": 20, "seed": 1, "refine": False, "known_redshift": True, "passes": True}
     assert json.loads(run("calibrate", "galaxy").stdout)["mocks"] == 1000
 
 

@@ -180,13 +180,13 @@ def prediction(photometry: Photometry, flux: Float[np.ndarray, "draw band"], sig
     )
 
 
-def peak_sn(flux: Rows, ivar: Rows, censored: Rows) -> Float[np.ndarray, "row"]:
+def peak_sn(flux: Rows, ivar: Rows, censored: Rows) -> Float[np.ndarray, "*row"]:
     """The best band's signal-to-noise ratio; NaN without one."""
     sn = np.where((ivar > 0) & ~censored, flux * np.sqrt(ivar), -np.inf).max(axis=-1)
     return np.where(np.isfinite(sn), sn, np.nan)
 
 
-def strangeness(sn: np.ndarray, smooth: bands_.Smooth, made: ShippedPhotometry) -> Float[np.ndarray, "row"]:
+def strangeness(sn: np.ndarray, smooth: bands_.Smooth, made: ShippedPhotometry) -> Float[np.ndarray, "*row"]:
     """Novelty: how far from smooth the bands are, compared with simulations of the same S/N; NaN without a positive S/N."""
     n, chi2 = np.asarray(smooth.n_bands, np.float64), np.asarray(smooth.chi2, np.float64)
     usable = (n > 0) & (sn > 0)
@@ -219,7 +219,7 @@ def verdict(photometry: Photometry | Catalogue, smooth: bands_.Smooth, chi2: np.
 
 
 def _posterior(photometry, name, made, data, result, finished, wanted, seed, seconds) -> Posterior:
-    found = verdict(photometry, data.smooth, np.median(finished.chi2), made)
+    found = verdict(photometry, data.smooth, np.asarray(np.median(finished.chi2)), made)
     redshift = float(np.median(finished.redshift))
     return answer.posterior(
         photometry, name=name, model=made.recipe.preset, card=made.card, redshift=redshift,
