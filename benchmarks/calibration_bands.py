@@ -66,7 +66,10 @@ def main() -> None:
             table = coverage_by(before, np.array(before.covariates[what]), edges)
             parts += [f"Coverage by {NAMES[what]}, {name}, amortised:", markdown_table(columns, table)]
     head = ["posterior", "mocks", "KS fails", "smallest p", "TARP p", "TARP in band", "68 %", "95 %", "verdict at 1 %, Bonferroni"]
-    text = [f"## Calibration of photometry: `{options.model}`", f"`python benchmarks/calibration_bands.py --model {options.model}`. {here}"]
+    text = [
+        f"## Calibration of photometry: `{options.model}`",
+        f"`python benchmarks/calibration_bands.py --model {options.model} --mocks {options.mocks} --refined {options.refined}`. {here}",
+    ]
     text += [markdown_table(head, kinds), "Refinement:"]
     head = ["", "mocks", "held", "likelihoods, median", "90 %", "nats", "s, median", "90 %"]
     write_section(f"calibration-{options.model}", "\n\n".join([*text, markdown_table(head, costs), *parts]))

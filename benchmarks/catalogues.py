@@ -8,7 +8,7 @@ Used by `masses.py` and `redshifts.py`. Curves that slipher does not ship are gi
 
 Errors of what several telescopes have seen get a floor of `FLOOR` in quadrature. The zero points of COSMOS are those of Ilbert et al.
 (2009), table 1: what their templates needed at known redshifts, to be subtracted from magnitudes. They were found from spectroscopic
-redshifts, some of which are in zcosmos.csv.
+redshifts, some of which are in zcosmos.csv. These numbers have not been compared with the printed table.
 """
 
 import csv

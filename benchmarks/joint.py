@@ -96,7 +96,7 @@ def main() -> None:
     rows = compared("DESI 80613", of_desi(options.folder / "desi"), options.samples)
     rows += compared("rs0010", of_resolve(options.folder), options.samples)
     head = ["galaxy", "fitted", "status", "ESS", "chi2", "worst band, sigma", *SHOWN, "s", "flags"]
-    text = ["## A spectrum and photometry together", f"`python benchmarks/joint.py FOLDER`. {here}"]
+    text = ["## A spectrum and photometry together", f"`python benchmarks/joint.py FOLDER --samples {options.samples}`. {here}"]
     text.append(
         "Median and half of the 16 - 84 % range. Masses by the spectrum alone are of the light in the fibre; those of both are of the "
         "whole galaxy. `chi2`: a pixel, or of bands alone a band. Seconds with compilation."

@@ -109,8 +109,8 @@ def main() -> None:
     text = ["## Masses from real photometry", f"`python benchmarks/masses.py FOLDER --refined {options.refined}`. {here}"]
     text.append(
         "Our log M* (living stars) less theirs, both for a Chabrier IMF and H0 = 70, Omega_m = 0.3. `width`: half of the 16 - 84 % range, "
-        "median. Zero points of zCOSMOS: Ilbert et al. (2009), table 1; magnitudes in 3 arcsec, while COSMOS2015's masses are of whole "
-        "galaxies. Errors have a floor of 3 %."
+        "median. Zero points of zCOSMOS: Ilbert et al. (2009), table 1, not compared with the printed table; magnitudes in 3 arcsec, while "
+        "COSMOS2015's masses are of whole galaxies. Errors have a floor of 3 %."
     )
     text += of_zcosmos(options.folder, options.model, options.refined)
     text.append(of_resolve(options.folder, options.model, options.refined))
