@@ -99,6 +99,10 @@ MISTAKES = {
     "wavelengths of a table": (HEAD + 'wave_aa = "a:b"' + PARAMETERS, "wave_aa for a table"),
     "no parameters": (HEAD, r"parameters = None; expected a table \[parameters\]"),
     "a parameter without bounds": (HEAD + "[parameters]\nx = 3", r"\[parameters\] x = 3; expected low and high"),
+    "a name that is taken": (
+        HEAD + "[parameters]\nlog_mstar_formed = { low = 3, high = 4 }",
+        "log_mstar_formed; expected a name that fits",
+    ),
     "half of the bounds": (HEAD + "[parameters]\nx = { low = 3 }", r"x = \{'low': 3\}; expected low and high"),
     "bounds reversed": (HEAD + "[parameters]\nx = { low = 3, high = 2 }", r"x from 3\.0 to 2\.0; expected finite bounds"),
     "an infinite bound": (HEAD + "[parameters]\nx = { low = 3, high = inf }", "expected finite bounds"),

@@ -9,11 +9,11 @@ WAVE_AA = np.geomspace(2500.0, 9000.0, 150)
 BOUNDS = {"share": (0.05, 0.95), "tau_v": (0.0, 2.0), "slope": (-1.0, 0.5)}
 
 
-def spectra(values: np.ndarray) -> np.ndarray:
+def spectra(values: np.ndarray, wave_aa: np.ndarray = WAVE_AA) -> np.ndarray:
     """Fluxes [row, pixel] of values [row, parameter]."""
     share, tau_v, slope = (np.asarray(values, float)[:, i, None] for i in range(3))
-    x = WAVE_AA / 5500.0
-    mixture = share * x**-2.0 * (1 + 0.3 * np.exp(-0.5 * ((WAVE_AA - 6563.0) / 60.0) ** 2)) + (1 - share) * x**2 / (1 + x**3)
+    x = wave_aa / 5500.0
+    mixture = share * x**-2.0 * (1 + 0.3 * np.exp(-0.5 * ((wave_aa - 6563.0) / 60.0) ** 2)) + (1 - share) * x**2 / (1 + x**3)
     return 1e-4 * mixture * np.exp(-tau_v * x ** (-0.7 + slope))
 
 

@@ -19,6 +19,7 @@ from ..batches import in_batches
 from ..grids.library import Library
 from ..instrument.systematics import Systematics, groups_of
 from ..physics.galaxy import GalaxyModel, View
+from ..physics.parameters import Uniform
 from . import likelihood
 from .covariance import Covariance
 
@@ -59,9 +60,13 @@ class Target(NamedTuple):
 
     def left_out(self) -> float:
         """What `log_posterior` leaves out of prior and likelihood, with its sign changed; the data's (2 pi)^(-n/2) is no model's."""
-        mass = self.model.parameters[-1].prior  # flat in log10, while the likelihood integrates over ln A
-        volume = np.log((mass.high - mass.low) * np.log(10))
-        return 0.5 * self.n_parameter * np.log(2 * np.pi) + float(self.task.errors.half_log_det) + volume
+        return left_out(self.n_parameter, self.task.errors, self.model.parameters[-1].prior)
+
+
+def left_out(n_parameter: int, errors: Covariance, mass: Uniform) -> float:
+    """What a spectrum's log posterior leaves out of prior and likelihood, with its sign changed."""
+    volume = np.log((mass.high - mass.low) * np.log(10))  # flat in log10, while the likelihood integrates over ln A
+    return 0.5 * n_parameter * np.log(2 * np.pi) + float(errors.half_log_det) + volume
 
 
 class Draw(NamedTuple):
@@ -119,7 +124,7 @@ def at_point(u: Array, normal: Array, task: Problem, library: Library, model: Ga
     errors = task.errors
     fit = likelihood.fit_amplitude(likelihood.linear_at_pixels(light, errors), errors.inverse_sigma * task.flux, errors)
     n = len(fit.lines_mean)
-    amplitude = fit.amplitude + fit.amplitude_sd * _above(-fit.amplitude / fit.amplitude_sd, normal[0])
+    amplitude = fit.amplitude + fit.amplitude_sd * above(-fit.amplitude / fit.amplitude_sd, normal[0])
     scatter = fit.lines_mean + fit.lines_slope * (amplitude - fit.amplitude)
     scatter += jax.scipy.linalg.solve_triangular(fit.lines_factor.T, normal[1 : 1 + n], lower=False)
     factor = 1.0 + light.share * scatter[:-1]
@@ -134,7 +139,7 @@ def at_point(u: Array, normal: Array, task: Problem, library: Library, model: Ga
     )
 
 
-def _above(limit: Float[Array, ""], normal: Float[Array, ""]) -> Float[Array, ""]:
+def above(limit: Float[Array, ""], normal: Float[Array, ""]) -> Float[Array, ""]:
     """A standard normal number as one of the part of N(0, 1) above a limit: a mass is positive, and its Gaussian may reach below zero."""
     below = ndtr(limit)
     cut = ndtri(jnp.clip(below + (1.0 - below) * ndtr(normal), 1e-6, 1.0 - 1e-6))

@@ -19,7 +19,8 @@ from ..inference.refine import Refined
 from ..instrument import spectrograph
 from ..instrument.filters import filter_matrix
 from ..physics import derived, histories
-from ..physics.galaxy import JOINT, GalaxyModel, View
+from ..physics.galaxy import JOINT, View
+from ..physics.parameters import Parameter
 
 N_PREDICTED = 100
 LEAST_NOVELTY = -6.0  # what is so much smoother than any simulation is no galaxy with noise
@@ -42,6 +43,11 @@ def rest_frame() -> tuple[View, Array]:
     return view, bands
 
 
+def history_edges(t_universe_gyr: float) -> np.ndarray:
+    """Edges of the bins in which histories are given: lookback time, Gyr."""
+    return np.asarray(histories.bin_edges(jnp.float32(t_universe_gyr)), np.float64)
+
+
 def raised(rules: dict[Flag, bool]) -> Flag:
     """The flags whose rules hold."""
     flags = Flag(0)
@@ -61,12 +67,15 @@ def with_bands(found: Posterior, bands: Prediction, *, flags: Flag) -> Posterior
 
 
 def posterior(
-    observation, *, name: str, model: GalaxyModel, card: dict, redshift: float, t_universe_gyr: float, values: dict, quantities: dict,
-    sfr: np.ndarray, log_density: np.ndarray, result: Refined, chi2: float, novelty: float, n_pixels: int, median_sn: float,
-    prediction: Prediction, flags: Flag, wanted: str, seed: int, seconds: float,
+    observation, *, name: str, model: tuple[Parameter, ...], card: dict, redshift: float, history_edges_gyr: np.ndarray,
+    values: dict, quantities: dict, sfr: np.ndarray, log_density: np.ndarray, result: Refined, chi2: float, novelty: float,
+    n_pixels: int, median_sn: float, prediction: Prediction, flags: Flag, wanted: str, seed: int, seconds: float,
 ) -> Posterior:  # fmt: skip
-    """The answer for one observation (with `id`, `survey`, `source`, `checksum`, `ebv` and `redshift`) by the model called `name`."""
-    held, named = refinement.holds(result), JOINT.parameters + model.parameters
+    """The answer for one observation (with `id`, `survey`, `source`, `checksum`, `ebv` and `redshift`) by the model called `name`.
+
+    `model` are its parameters.
+    """
+    held, named = refinement.holds(result), JOINT.parameters + model
     return Posterior(
         id=observation.id,
         redshift=float(redshift),
@@ -75,7 +84,7 @@ def posterior(
         status="refined" if held else "amortised",
         samples=values,
         derived=quantities,
-        history_edges_gyr=np.asarray(histories.bin_edges(jnp.float32(t_universe_gyr)), np.float64),
+        history_edges_gyr=history_edges_gyr,
         history_sfr=sfr,
         log_density=np.asarray(log_density, np.float64),
         diagnostics=Diagnostics(

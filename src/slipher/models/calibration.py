@@ -10,12 +10,13 @@ import time
 import jax
 import numpy as np
 
+from ..errors import InputError
 from ..files import write_atomically
 from ..inference import refine as refinement
 from ..inference.calibration_report import CalibrationReport
 from ..inference.calibration_report import calibrate as report_of
 from . import answer, cases, shipped
-from .shipped import ShippedPhotometry
+from .shipped import ShippedEmulator, ShippedPhotometry
 
 N_DRAWS = 500
 N_COMPARED = 100
@@ -68,6 +69,10 @@ class Run:
 def collect(model: str, *, n: int, seed: int, refined: bool, known_redshift: bool = True, progress=None) -> Run:
     """Simulate and fit n mocks."""
     made, run = shipped.load(model), Run()
+    if isinstance(made, ShippedEmulator):
+        raise InputError(
+            f"calibration of {model!r}, an emulator", expected="a model with a network of posteriors", mend="Its card has its errors."
+        )
     for i, prepare in enumerate(cases.of(made, n, seed, known_redshift=known_redshift)):
         began = time.perf_counter()
         case = prepare()

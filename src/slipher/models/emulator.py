@@ -29,16 +29,19 @@ from jaxtyping import Array, Float
 
 from ..errors import InputError, ModelFileError
 from ..files import write_atomically
+from ..inference.emulated import DISPERSION
 from ..networks import emulator as architecture
 from ..networks import emulator_training as training
 from ..networks import train, weights
 from ..networks.emulator import Emulator
+from ..physics.galaxy import LOG_MASS
 from ..physics.parameters import Parameter, Uniform
 from . import emulator_error, emulator_source
 from .emulator_error import ErrorTerms, MeasuredError
 from .emulator_source import Source
 from .recipe_text import content_of, read_text, section
 
+KIND = "emulator"
 UNIFORM_SD = 1 / np.sqrt(12.0)
 PARAMETER_FACTS = {"low": 0.0, "high": 0.0, "unit": "", "label": "", "meaning": ""}
 
@@ -67,7 +70,7 @@ class ErrorModel:
 
 
 SECTIONS = {"components": Components, "network": Architecture, "schedule": training.Schedule, "error": ErrorModel}
-SETTINGS = {"name": "", "kind": "", "table": "", "function": "", "wave_aa": "", "spectra": 0, "held_back": 0}
+SETTINGS = {"name": "", "kind": "", "table": "", "function": "", "wave_aa": "", "spectra": 0, "held_back": 0, "dispersion_kms": 0.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +84,7 @@ class Recipe:
     wave_aa: str
     spectra: int
     held_back: int
+    dispersion_kms: float
     components: Components
     architecture: Architecture
     schedule: training.Schedule
@@ -90,12 +94,16 @@ class Recipe:
 
 
 class EmulatedGalaxy(eqx.Module):
-    """A trained emulator as a forward model: named parameters to rest-frame light, differentiable, one galaxy at a time (`jax.vmap`)."""
+    """A trained emulator as a forward model: named parameters to rest-frame light, differentiable, one galaxy at a time (`jax.vmap`).
+
+    `dispersion_kms` is by how much its spectra are broadened already (sd, km/s).
+    """
 
     wave_aa: Float[Array, "pixel"]
     emulator: Emulator
     error: MeasuredError
     parameters: tuple[Parameter, ...] = eqx.field(static=True)
+    dispersion_kms: float = eqx.field(static=True)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -153,7 +161,7 @@ def parse_recipe(text: str, folder: Path = Path()) -> Recipe:
     known = [*SETTINGS, "parameters", *SECTIONS]
     if unknown := sorted(set(content) - set(known)):
         raise InputError(f"{unknown[0]!r} in a recipe", expected=f"one of {', '.join(known)}", mend="Mend the recipe.")
-    if content.get("kind") != "emulator":
+    if content.get("kind") != KIND:
         raise InputError(f"kind = {content.get('kind')!r}", expected="'emulator'", mend="See recipes/emulator_bagpipes.toml.")
     made = {**{"name": "emulator", "spectra": 20000, "held_back": 2000}, **content}
     given = {key: _plain(key, made.get(key, default), default) for key, default in SETTINGS.items() if key != "kind"}
@@ -198,6 +206,9 @@ def _check_positive(*sections: Any) -> None:
 def _parameters(content: Any) -> tuple[Parameter, ...]:
     if not isinstance(content, dict) or not content:
         raise InputError(f"parameters = {content!r}", expected="a table [parameters] with bounds for each", mend="Mend the recipe.")
+    if taken := sorted(set(content) & {DISPERSION.name, LOG_MASS.name}):
+        came, expected = f"[parameters] {taken[0]}", "a name that fits do not use for the galaxy's mass or dispersion"
+        raise InputError(came, expected=expected, mend="Spectra are per Msun formed; give it another name.")
     return tuple(_parameter(name, facts) for name, facts in content.items())
 
 
@@ -233,7 +244,7 @@ def run(recipe: Recipe, out: Path, *, resume: bool = True, progress: Callable | 
     trained = _fit(recipe, source, ranges, out, progress)
     residuals = _residuals(trained, source)
     error = emulator_error.measure(residuals, recipe.error.rank)
-    made = EmulatedGalaxy(jnp.asarray(source.wave_aa, jnp.float32), trained, error, recipe.parameters)
+    made = EmulatedGalaxy(jnp.asarray(source.wave_aa, jnp.float32), trained, error, recipe.parameters, recipe.dispersion_kms)
     measured = emulator_error.summary(residuals, source.wave_aa, recipe.error.rank)
     facts = {
         **origin,
@@ -311,7 +322,7 @@ def _pack(made: EmulatedGalaxy, recipe: Recipe, facts: dict, out: Path) -> None:
         checksum = weights.save_arrays(made, temporary)
     card = {
         "name": recipe.name,
-        "kind": "emulator",
+        "kind": KIND,
         "recipe": recipe.text,
         "seed": recipe.schedule.seed,
         "slipher": version("slipher"),
@@ -363,6 +374,6 @@ def _template(recipe: Recipe, card: dict) -> EmulatedGalaxy:
 
     def shapes() -> EmulatedGalaxy:
         error = MeasuredError(*(jnp.zeros(s) for s in ((len(emulator_error.PERCENTILES), sum(pixels)), (sum(pixels), rank), sum(pixels))))
-        return EmulatedGalaxy(jnp.zeros(sum(pixels)), empty(), error, recipe.parameters)
+        return EmulatedGalaxy(jnp.zeros(sum(pixels)), empty(), error, recipe.parameters, recipe.dispersion_kms)
 
     return eqx.filter_eval_shape(shapes)

@@ -1,6 +1,6 @@
 """`slipher.fit`: one function for whatever was observed of a galaxy.
 
-Spectrum --> `spectra`    Photometry --> `photometry`    Galaxy (both) --> `joint`
+Spectrum --> `spectra`    Photometry --> `photometry`    Galaxy (both) --> `joint`    Spectrum, by an emulator --> `emulated`
 """
 
 from ..data.galaxy import Galaxy
@@ -9,10 +9,16 @@ from ..data.photometry import Photometry
 from ..errors import InputError
 from ..inference import methods
 from ..inference.posterior import Posterior
-from . import joint, photometry, shipped, spectra
-from .shipped import ShippedPhotometry
+from . import emulated, joint, photometry, shipped, spectra
+from .shipped import Shipped, ShippedEmulator, ShippedPhotometry
 
-ROUTES = {Spectrum: spectra.fit, Photometry: photometry.fit, Galaxy: joint.fit}
+ROUTES = {
+    (Spectrum, Shipped): spectra.fit,
+    (Spectrum, ShippedEmulator): emulated.fit,
+    (Photometry, ShippedPhotometry): photometry.fit,
+    (Galaxy, Shipped): joint.fit,
+}
+OF = {Shipped: "spectra", ShippedPhotometry: "photometry", ShippedEmulator: "spectra, an emulator"}
 
 
 def fit(
@@ -33,7 +39,7 @@ def fit(
         spectrum needs its redshift; photometry without one is asked for it.
     model
         Name of a shipped model, or the folder of a trained one; by default 'galaxy' for spectra, alone or with photometry, and
-        'photometry' for photometry.
+        'photometry' for photometry. A folder may hold an emulator, for spectra.
     samples
         Equal-weight draws wanted.
     refine, sampler
@@ -53,7 +59,8 @@ def fit(
     kind = "photometry" if isinstance(observation, Photometry) else "galaxy"
     name = model or kind
     made = shipped.load(name)
-    if isinstance(made, ShippedPhotometry) != (kind == "photometry"):
-        what = "photometry" if kind == "galaxy" else "spectra"
-        raise InputError(f"model {name!r}, which is of {what}", expected="a model of the data given", mend=f"Choose {kind!r}, the default.")
-    return ROUTES[type(observation)](observation, made, name, samples, wanted, seed)
+    route = ROUTES.get((type(observation), type(made)))
+    if route is None:
+        of = OF[type(made)]
+        raise InputError(f"model {name!r}, which is of {of}", expected="a model of the data given", mend=f"Choose {kind!r}, the default.")
+    return route(observation, made, name, samples, wanted, seed)

@@ -44,6 +44,8 @@ def simulate(
         For an unknown model or survey, a model of no survey, or values outside the model.
     """
     made = shipped.load(model)
+    if not isinstance(made, shipped.Shipped):
+        raise InputError(f"mock spectra by model {model!r}", expected="a model of spectra", mend="Choose 'galaxy', the default.")
     for name, value, (low, high) in (
         ("redshift", redshift, made.recipe.population.redshift),
         ("median_sn", median_sn, made.recipe.population.sn),

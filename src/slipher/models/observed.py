@@ -58,8 +58,8 @@ def observe(spectrum: Spectrum, model: Shipped) -> Observed:
     InputError
         If it has no redshift or one that the library does not reach, or fewer than 200 good pixels in range.
     """
-    redshift = _checked_redshift(spectrum)
-    flux, ivar = _without_foreground(spectrum)
+    redshift = checked_redshift(spectrum)
+    flux, ivar = without_foreground(spectrum)
     wave = spectrum.wave_aa
     inside = _in_range(wave, redshift) & (ivar > 0)
     if inside.sum() < MIN_PIXELS:
@@ -71,10 +71,10 @@ def observe(spectrum: Spectrum, model: Shipped) -> Observed:
     scale = float(np.median(np.abs(flux[inside]))) or 1.0
     flux = np.where(inside, flux / scale, 0.0).astype(np.float32)
     ivar = np.where(inside, ivar * scale**2, 0.0).astype(np.float32)
-    flux, ivar, wave = _padded(flux, 0.0), _padded(ivar, 0.0), _padded_wave(wave)
+    flux, ivar, wave = padded(flux, 0.0), padded(ivar, 0.0), padded_wave(wave)
     shift, gain = polish_redshift(flux, ivar, wave, redshift, model)
     polished = (1.0 + redshift) * (1.0 + shift / C_KMS) - 1.0
-    lsf = _padded(spectrum.lsf_sigma_kms().astype(np.float64), None)
+    lsf = padded(spectrum.lsf_sigma_kms().astype(np.float64), None)
     bands = None if spectrum.resolution_matrix is None else _bands(spectrum, len(wave))
     rest = wave / (1.0 + polished)
     segments = (*spectrum.segments[:-1], (spectrum.segments[-1][0], len(wave)))
@@ -96,7 +96,7 @@ def observe(spectrum: Spectrum, model: Shipped) -> Observed:
     )  # fmt: skip
 
 
-def _checked_redshift(spectrum: Spectrum) -> float:
+def checked_redshift(spectrum: Spectrum) -> float:
     z, reach = spectrum.redshift, spectrum.wave_aa.max()
     if reach < BLUEST_END_AA:
         raise InputError(
@@ -119,12 +119,12 @@ def _checked_redshift(spectrum: Spectrum) -> float:
     return float(z)
 
 
-def _without_foreground(spectrum: Spectrum) -> tuple[np.ndarray, np.ndarray]:
+def without_foreground(spectrum: Spectrum) -> tuple[np.ndarray, np.ndarray]:
     """Flux and ivar before the Milky Way's dust (Fitzpatrick 1999), if E(B-V) was declared."""
     flux, ivar = spectrum.flux.astype(np.float64), spectrum.ivar.astype(np.float64)
     if not spectrum.ebv:
         return flux, ivar
-    wave = _padded_wave(spectrum.wave_aa).astype(np.float32)
+    wave = padded_wave(spectrum.wave_aa).astype(np.float32)
     passed = np.asarray(_foreground(wave, spectrum.ebv), np.float64)[: len(flux)]
     return flux / passed, ivar * passed**2
 
@@ -134,13 +134,13 @@ def _in_range(wave: np.ndarray, redshift: float) -> np.ndarray:
     return (rest > EDGE_AA[0]) & (rest < EDGE_AA[1])
 
 
-def _padded(values: np.ndarray, fill: float | None) -> np.ndarray:
+def padded(values: np.ndarray, fill: float | None) -> np.ndarray:
     """Padded at the end to a multiple of PAD, with a value or (None) the last one."""
     extra = -len(values) % PAD
     return np.concatenate([values, np.full(extra, values[-1] if fill is None else fill, values.dtype)])
 
 
-def _padded_wave(wave: np.ndarray) -> Float64[np.ndarray, "padded"]:
+def padded_wave(wave: np.ndarray) -> Float64[np.ndarray, "padded"]:
     extra = -len(wave) % PAD
     step = wave[-1] / wave[-2]
     return np.concatenate([wave, wave[-1] * step ** np.arange(1, extra + 1)])

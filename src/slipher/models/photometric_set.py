@@ -30,6 +30,7 @@ DRAWN, LEAST_DRAWN = 3, 1024  # galaxies for each that is kept, and in all: of f
 STRATA = 6  # redshifts at which each is tried
 NEARBY = 0.05  # redshift below which those are uniform in redshift, above in its logarithm
 SN_BINS = 12
+FAINTEST = 0.125  # of the least S/N observed: what is fainter, and more numerous, comes in where noise lifts it up
 BATCH = 16
 BRIGHTEST = 50.0
 SN_5_SIGMA = 5.0
@@ -37,7 +38,7 @@ SN_5_SIGMA = 5.0
 
 @dataclass(frozen=True)
 class BandPopulation:
-    """What is simulated: sets of bands, redshifts, peak S/N (log-uniform), Galactic E(B-V) at most, and the prior of mass and redshift.
+    """What is simulated: sets of bands, redshifts, observed peak S/N, Galactic E(B-V) at most, and the prior of mass and redshift.
 
     `counted` as in `slipher.inference.photometric.Assumed`; `lost` is the largest chance of a band to be missing.
     """
@@ -124,7 +125,7 @@ def _drawn(
     k = jax.random.split(key, 4)
     u = jax.random.normal(k[0], (len(assumed.model.parameters) - 1,))
     low, high = np.log(population.sn)
-    sn = jnp.exp(jax.random.uniform(k[1], minval=low, maxval=high))
+    sn = jnp.exp(jax.random.uniform(k[1], minval=low + np.log(FAINTEST), maxval=high))
     bottom, reach = np.log(zs.low + NEARBY), jnp.log(jnp.minimum(campaign.z_max, zs.high) + NEARBY) - np.log(zs.low + NEARBY)
     place = (jnp.arange(STRATA) + jax.random.uniform(k[2], (STRATA,))) / STRATA
     redshifts = jnp.exp(bottom + reach * place) - NEARBY

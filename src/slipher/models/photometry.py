@@ -221,11 +221,11 @@ def verdict(photometry: Photometry | Catalogue, smooth: bands_.Smooth, chi2: np.
 def _posterior(photometry, name, made, data, result, finished, wanted, seed, seconds) -> Posterior:
     found = verdict(photometry, data.smooth, np.asarray(np.median(finished.chi2)), made)
     redshift = float(np.median(finished.redshift))
+    edges = answer.history_edges(float(cosmology.age_gyr(jnp.float32(redshift))))
     return answer.posterior(
-        photometry, name=name, model=made.recipe.preset, card=made.card, redshift=redshift,
-        t_universe_gyr=float(cosmology.age_gyr(jnp.float32(redshift))), values=finished.values, quantities=finished.quantities,
-        sfr=finished.sfr, log_density=finished.log_density, result=result,
-        chi2=float(found.chi2_per_band), novelty=float(found.novelty), n_pixels=int((photometry.ivar > 0).sum()),
+        photometry, name=name, model=made.recipe.preset.parameters, card=made.card, redshift=redshift,
+        history_edges_gyr=edges, values=finished.values, quantities=finished.quantities, sfr=finished.sfr, log_density=finished.log_density,
+        result=result, chi2=float(found.chi2_per_band), novelty=float(found.novelty), n_pixels=int((photometry.ivar > 0).sum()),
         median_sn=float(found.peak_sn), prediction=prediction(photometry, finished.flux, finished.sigma),
         flags=photometry.flags | data.flags | Flag(int(found.flags)), wanted=wanted, seed=seed, seconds=seconds,
     )  # fmt: skip

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from ..errors import InputError, ModelFileError
 from ..grids.library import BroadLibrary, Library, load_broad, load_library
 from ..networks import weights
-from . import photometric_recipe
+from . import emulator, photometric_recipe
+from .emulator import EmulatedGalaxy
 from .photometric_recipe import PhotometricRecipe, TrainedPhotometry
 from .recipe import Components, Recipe, TrainedGalaxy, assumptions, parse_recipe, template
 
@@ -32,6 +33,13 @@ class ShippedPhotometry(NamedTuple):
     recipe: PhotometricRecipe
     card: dict
     library: BroadLibrary
+
+
+class ShippedEmulator(NamedTuple):
+    """A trained emulator with its card."""
+
+    galaxy: EmulatedGalaxy
+    card: dict
 
 
 def names() -> list[str]:
@@ -72,7 +80,7 @@ def card(name: str) -> dict:
 
 
 @cache
-def load(name: str) -> Shipped | ShippedPhotometry:
+def load(name: str) -> Shipped | ShippedPhotometry | ShippedEmulator:
     """A model, checked against the checksum on its card; loaded once a process.
 
     Raises
@@ -82,6 +90,8 @@ def load(name: str) -> Shipped | ShippedPhotometry:
     """
     folder = folder_of(name)
     facts = weights.read_card(folder)
+    if facts.get("kind") == emulator.KIND:
+        return ShippedEmulator(emulator.load(folder), facts)
     try:
         if facts.get("kind") == photometric_recipe.KIND:
             recipe, library, kind = photometric_recipe.parse_recipe(facts["recipe"]), load_broad(), ShippedPhotometry

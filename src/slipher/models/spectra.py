@@ -21,6 +21,7 @@ from ..data.observation import Spectrum
 from ..errors import Flag
 from ..inference import covariance, exact, methods
 from ..inference import refine as refinement
+from ..inference.covariance import Covariance
 from ..inference.exact import Target
 from ..inference.posterior import Posterior
 from ..inference.prediction import Prediction
@@ -36,6 +37,7 @@ from .shipped import Shipped
 
 HOPELESS = 10.0  # chi^2 per pixel of the network's draws beyond which the model does not hold and refinement would take long for nothing
 DERIVED_BATCH = 100
+POOR = 1.3  # chi^2 per pixel of a poor fit, where the model's card gives no other
 
 
 def fit(spectrum: Spectrum, made: Shipped, name: str, samples: int, sampler: str, seed: int) -> Posterior:
@@ -56,9 +58,9 @@ def _chi2_per_pixel(u: Float[np.ndarray, "draw parameter"], target: Target, data
     return float(np.median(exact.evaluate(u, target, lambda draw: draw.chi2))) / data.n_pixels
 
 
-def _floor(data: Observed, target: Target) -> Float[np.ndarray, "pixel"]:
+def floor(ivar: Array, errors: Covariance) -> Float[np.ndarray, "pixel"]:
     """The independent error that the model allows itself beside the noise; zero where there are no data."""
-    ivar, inverse = (np.asarray(x, np.float64) for x in (data.ivar, target.task.errors.inverse_sigma))
+    ivar, inverse = (np.asarray(x, np.float64) for x in (ivar, errors.inverse_sigma))
     seen = (ivar > 0) & (inverse > 0)
     return np.sqrt(np.maximum(np.where(seen, inverse, 1.0) ** -2 - np.where(seen, ivar, 1.0) ** -1, 0.0))
 
@@ -172,11 +174,12 @@ def posterior(spectrum, name, made, data, result, finished, target, wanted, seed
     chi2 = float(np.median(finished.chi2)) / data.n_pixels
     strange = novelty.score(data.projected, made.card)
     log_mass = float(np.median(finished.values[made.recipe.preset.parameters[-1].name]))
+    prediction = _prediction(spectrum, data, finished, floor(data.ivar, target.task.errors))
     return answer.posterior(
-        spectrum, name=name, model=made.recipe.preset, card=made.card, redshift=data.redshift, t_universe_gyr=float(data.t_universe_gyr),
+        spectrum, name=name, model=made.recipe.preset.parameters, card=made.card, redshift=data.redshift,
+        history_edges_gyr=answer.history_edges(float(data.t_universe_gyr)),
         values=finished.values, quantities=finished.quantities, sfr=finished.sfr, log_density=finished.log_density, result=result,
-        chi2=chi2, novelty=strange,
-        n_pixels=data.n_pixels, median_sn=_median_sn(data), prediction=_prediction(spectrum, data, finished, _floor(data, target)),
+        chi2=chi2, novelty=strange, n_pixels=data.n_pixels, median_sn=_median_sn(data), prediction=prediction,
         flags=spectrum.flags | data.flags | _judge(spectrum, data, made, chi2, strange, log_mass), wanted=wanted, seed=seed,
         seconds=seconds,
     )  # fmt: skip
@@ -211,7 +214,7 @@ def _judge(spectrum, data, made, chi2, strange, log_mass) -> Flag:
         Flag.LOW_SN: sn < low_sn,
         Flag.HIGH_SN: sn > high_sn,
         Flag.NOVEL: not answer.LEAST_NOVELTY < strange <= limits.get("novelty", 4.0),
-        Flag.POOR_FIT: not chi2 <= limits.get("chi2_per_pixel", 1.3),
+        Flag.POOR_FIT: not chi2 <= limits.get("chi2_per_pixel", POOR),
         Flag.MASS_OUTSIDE_PRIOR: not mass.low <= log_mass <= mass.high,
     }
     return raised(rules)

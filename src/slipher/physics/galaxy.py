@@ -226,7 +226,7 @@ def _delayed_tau(values: Values, t_universe_gyr: Scalar, age_gyr: Float[Array, "
     return histories.delayed_tau(age_gyr, t_universe_gyr, age_start_gyr=values["age_start_gyr"], log_tau=values["log_tau"])
 
 
-_LOG_MASS = Parameter("log_mstar_formed", "log(Msun)", r"\log M_{\rm formed}", Uniform(6.0, 13.0), "stellar mass ever formed")
+LOG_MASS = Parameter("log_mstar_formed", "log(Msun)", r"\log M_{\rm formed}", Uniform(6.0, 13.0), "stellar mass ever formed")
 _RATIO_PRIOR = TruncatedStudent2(scale=0.3, limit=3.0)
 
 GALAXY = GalaxyModel(
@@ -252,7 +252,7 @@ GALAXY = GalaxyModel(
         Parameter("dust_slope", "", r"\delta", TruncatedNormal(-0.2, 0.4, -1.2, 0.4), "slope of the diffuse curve (Kriek & Conroy 2013)"),
         Parameter("sigma_star", "km / s", r"\sigma_\star", TruncatedNormal(120.0, 120.0, 10.0, 450.0), "stellar dispersion"),
         Parameter("sigma_gas", "km / s", r"\sigma_{\rm gas}", TruncatedNormal(80.0, 120.0, 20.0, 450.0), "dispersion of the ionised gas"),
-        _LOG_MASS,
+        LOG_MASS,
     ),
     history=_continuity_burst,
     diffuse_curve="kriek_conroy",
@@ -275,7 +275,7 @@ _SEEN_BY_NO_BAND = {"sigma_star": 150.0, "sigma_gas": 100.0}
 
 PHOTOMETRY = GalaxyModel(  # `galaxy` as bands see it
     name="photometry",
-    parameters=(*(p for p in GALAXY.parameters[:-1] if p.name not in _SEEN_BY_NO_BAND), *_WARM_DUST, _LOG_MASS),
+    parameters=(*(p for p in GALAXY.parameters[:-1] if p.name not in _SEEN_BY_NO_BAND), *_WARM_DUST, LOG_MASS),
     history=_continuity_burst,
     diffuse_curve="kriek_conroy",
     diffuse_shape={"slope": "dust_slope"},
@@ -284,7 +284,7 @@ PHOTOMETRY = GalaxyModel(  # `galaxy` as bands see it
 
 JOINT = GalaxyModel(  # `galaxy` as a spectrum and bands see it together
     name="joint",
-    parameters=(*GALAXY.parameters[:-1], *_WARM_DUST, _APERTURE, _LOG_MASS),
+    parameters=(*GALAXY.parameters[:-1], *_WARM_DUST, _APERTURE, LOG_MASS),
     history=_continuity_burst,
     diffuse_curve="kriek_conroy",
     diffuse_shape={"slope": "dust_slope"},

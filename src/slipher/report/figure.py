@@ -90,13 +90,12 @@ def unit_text(unit: str) -> str:
 
 def plot_history(axes: Axes, posterior: Posterior) -> None:
     """Star-formation rate against lookback time, both logarithmic: median and bands as steps; bins without a rate are gaps."""
-    edges = drawn_edges(posterior.history_edges_gyr)
     bands = rate_bands(posterior.history_sfr)
-    if not (np.isfinite(bands).any() and np.isfinite(edges).all()):
+    if not (np.isfinite(bands).any() and np.isfinite(posterior.history_edges_gyr).all()):
         axes.axis("off")
         axes.text(0.5, 0.5, "no star-formation history", transform=axes.transAxes, fontsize=11, color="0.35", ha="center")
         return
-    floor, top = rate_limits(bands)
+    edges, (floor, top) = drawn_edges(posterior.history_edges_gyr), rate_limits(bands)
     low95, low68, median, high68, high95 = np.maximum(bands, floor)
     axes.stairs(high95, edges, baseline=low95, fill=True, color=BLUE, alpha=0.18, lw=0, label="95 %")
     axes.stairs(high68, edges, baseline=low68, fill=True, color=BLUE, alpha=0.38, lw=0, label="68 %")
