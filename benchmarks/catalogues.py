@@ -145,7 +145,11 @@ def resolve(folder: Path) -> Labelled:
 
 
 def boss(folder: Path) -> Labelled:
-    """BOSS: ugriz, corrected for Galactic extinction."""
+    """BOSS: ugriz. It is not known whether Galactic extinction was corrected; it is taken to be.
+
+    All magnitudes are finite: galaxies without a positive flux in each band are left out, and where u and g are lost in the noise, those
+    that are there are too bright.
+    """
     lines = (folder / "boss_dr10_train.csv").read_text(encoding="utf-8").splitlines()
     values = np.array([[float(x) for x in line.split(",")] for line in lines[1:]])
     made = catalogue_from_arrays(

@@ -7,11 +7,12 @@ This is the public face, a table of contents:
 - `photometry` makes a `Photometry` from fluxes in bands, `read_catalogue` a `Catalogue` of many from a file, and `Galaxy` joins a
   spectrum and photometry of one galaxy by an `Aperture`;
 - `fit` takes a `Spectrum`, a `Photometry` or a `Galaxy` to a `Posterior`, which has `samples`, `summary()`, `predict()`, `plot()`,
-  `save()`, `load()` and `to_arviz()`; `fit_rows` takes a `Catalogue` to a table;
+  `save()`, `load()` and `to_arviz()`; `fit_rows` takes a `Catalogue` to a table, and `zero_points` finds what its
+  bands are off;
 - `simulate` makes mock spectra with their true values;
 - `citation` says whom to cite; `errors` holds what slipher raises and flags.
 
-Importing slipher imports neither JAX nor matplotlib: `fit` and `simulate` are looked up when they are first asked for.
+Importing slipher imports neither JAX nor matplotlib: what needs them is looked up when it is first asked for.
 """
 
 from importlib import import_module
@@ -41,14 +42,15 @@ __all__ = [
     "simulate",
     "spectrum",
     "write_spectrum",
+    "zero_points",
 ]
 __version__ = version("slipher")
 
-_FROM_MODELS = ("fit", "fit_rows", "simulate")
+_FROM_MODELS = ("fit", "fit_rows", "simulate", "zero_points")
 
 
 def __getattr__(name: str):
-    """`fit`, `fit_rows` and `simulate`, at the cost of importing JAX (PEP 562)."""
+    """`fit`, `fit_rows`, `simulate` and `zero_points`, at the cost of importing JAX (PEP 562)."""
     if name not in _FROM_MODELS:
         raise AttributeError(f"module 'slipher' has no attribute {name!r}")
     return getattr(import_module("slipher.models"), name)

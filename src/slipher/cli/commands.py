@@ -140,30 +140,39 @@ def fit(
     how = {"model": model, "samples": samples, "seed": seed, "sampler": chosen}
     models.card(model or ("galaxy" if bands is None else "photometry"))  # one mistake, not a failure of every galaxy
     folder = None if out is None else _made(out)
-    if bands is not None:
-        _refuse(survey=None, resolving_power=resolving_power, wave_unit=wave_unit, flux_unit=flux_unit, wave_medium=wave_medium)
-        declared = {
-            "bands": bands, "unit": unit, "id_column": id_column, "missing": tuple(missing.split(",")) if missing else (),
-            "errors": errors, "default_error": default_error, "error_floor": _fractions(error_floor), "limit_sigma": limit_sigma,
-            "negative_error_is_limit": negative_errors_are_limits, "column_names": column_names,
+    of_spectra = {"resolving_power": resolving_power, "wave_unit": wave_unit, "flux_unit": flux_unit, "wave_medium": wave_medium}
+    of_catalogues = {
+        "unit": unit, "id_column": id_column, "missing": missing, "default_error": default_error, "column_names": column_names,
+    }  # fmt: skip
+    if bands is None:
+        _refuse("without", **of_catalogues, keep_draws=keep_draws)
+        _one_file(files, {"--redshift": redshift, "--ebv": ebv})
+        given = {"redshift": redshift_value(_number("--redshift", redshift)), "ebv": ebv_value(_number("--ebv", ebv))}
+        complete = _fit_spectra(files, given | declarations(survey=survey, **of_spectra), how, folder, as_json=as_json)
+    else:
+        _refuse("with", **of_spectra)
+        _refuse_table(table, folder)
+        declared = of_catalogues | {
+            "bands": bands, "missing": tuple(missing.split(",")) if missing else (), "errors": errors,
+            "error_floor": _fractions(error_floor), "limit_sigma": limit_sigma, "negative_error_is_limit": negative_errors_are_limits,
             **({} if survey is None else {"survey": survey}),
             **catalogues.number_or_column("redshift", redshift), **catalogues.number_or_column("ebv", ebv),
         }  # fmt: skip
-        _refuse_table(table, folder)
         how |= {"keep": keep_draws.split(",") if keep_draws else [], "table": table}
-        complete = [catalogues.answer(path, declared, how, folder, as_json=as_json) for path in files]
-        raise typer.Exit(0 if all(complete) else NOT_ANSWERED)
-    _refuse(unit=unit, id_column=id_column, missing=missing, default_error=default_error, column_names=column_names, keep_draws=keep_draws)
-    _one_file(files, {"--redshift": redshift, "--ebv": ebv})
-    declared = declarations(
-        survey=survey, resolving_power=resolving_power, wave_unit=wave_unit, flux_unit=flux_unit, wave_medium=wave_medium
-    )
-    given = {"redshift": redshift_value(_number("--redshift", redshift)), "ebv": ebv_value(_number("--ebv", ebv))}
-    targets, complete = read_targets(files, given | declared)
+        answered = [catalogues.answer(path, declared, how, folder, as_json=as_json) for path in files]
+        complete = all(answered)
+    raise typer.Exit(0 if complete else NOT_ANSWERED)
+
+
+def _fit_spectra(files: list[Path], declared: dict, how: dict, folder: Path | None, *, as_json: bool) -> bool:
+    """Fit, print and write all spectra of files; whether all were answered."""
+    from slipher import models
+
+    targets, complete = read_targets(files, declared)
     names = _names_in(folder, [target.id for target in targets])
 
     def fit_one(spectrum):
-        return models.fit(spectrum, **how | {"samples": samples or 1000})
+        return models.fit(spectrum, **how | {"samples": how["samples"] or 1000})
 
     for target, name, posterior in zip(targets, names, answers(targets, fit_one)):
         if posterior is None:
@@ -171,7 +180,7 @@ def fit(
             continue
         complete &= _written(posterior, folder, name, target.path)
         (terminal.print_json_line if as_json else terminal.print_table)(posterior)
-    raise typer.Exit(0 if complete else NOT_ANSWERED)
+    return complete
 
 
 def _sampler(sampler: str | None, refine: bool | None, *, usual: str) -> str:
@@ -201,11 +210,11 @@ def _refuse_table(table: str, folder: Path | None) -> None:
         raise InputError(f"--table {table} without --out", expected="a folder for the file", mend="Add --out DIR.")
 
 
-def _refuse(**given: object) -> None:
-    """Options of the other kind of data."""
+def _refuse(how: str, **given: object) -> None:
+    """Options of the other kind of data, with or without --bands."""
     named = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None]
     if named:
-        came = f"{', '.join(named)} {'without' if 'unit' in given else 'with'} --bands"
+        came = f"{', '.join(named)} {how} --bands"
         raise InputError(came, expected="options of one kind of data", mend="--bands says that the files are catalogues of photometry.")
 
 

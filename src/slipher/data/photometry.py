@@ -9,8 +9,8 @@ the likelihood Phi((flux - m) / sigma), Phi being the Gaussian's cumulative dist
 """
 
 import operator
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, Shaped
@@ -146,6 +146,20 @@ class Catalogue:
             return self._galaxy(operator.index(rows))
         except TypeError:
             return self._part(rows)
+
+    def moved(self, zero_points: Mapping[str, float]) -> "Catalogue":
+        """The same rows with magnitudes (AB) taken off those of the bands named: fluxes, errors and limits alike.
+
+        Raises
+        ------
+        InputError
+            If a band is named that the catalogue does not have.
+        """
+        names = [band.name for band in self.bands]
+        if unknown := [name for name in zero_points if name not in names]:
+            raise InputError(f"a zero point of {unknown[0]!r}", expected=f"one of {', '.join(names)}", mend="Name the catalogue's bands.")
+        factor = 10 ** (0.4 * np.array([zero_points.get(name, 0.0) for name in names]))
+        return replace(self, flux=self.flux * factor, ivar=self.ivar / factor**2)
 
     def _galaxy(self, row: int) -> Photometry:
         return Photometry(

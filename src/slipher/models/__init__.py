@@ -10,8 +10,9 @@ from .fitting import fit
 from .mocks import simulate
 from .rows import fit_rows
 from .shipped import card, names
+from .zero_points import zero_points
 
-__all__ = ["calibrate", "card", "fit", "fit_rows", "names", "simulate", "train"]
+__all__ = ["calibrate", "card", "fit", "fit_rows", "names", "simulate", "train", "zero_points"]
 
 KINDS = {"galaxy": galaxy, "photometry": photometric_recipe, "emulator": emulator}
 

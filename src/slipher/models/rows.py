@@ -107,7 +107,8 @@ def _quantiles(values: Float[np.ndarray, "row draw"], edges: list[float]) -> Flo
 def amortised(some: Catalogue, made: ShippedPhotometry, samples: int, seed: int, keep: Sequence[str] = ()) -> Columns:
     """Rows by the network alone; all of a kind (redshift known or not, with limits or not) are drawn together."""
     kind = 2 * np.isnan(some.redshift) + some.censored.any(1)
-    parts = [(np.flatnonzero(kind == k), _drawn(some[kind == k], made, samples, seed, keep)) for k in np.unique(kind)]
+    alike = [(np.flatnonzero(kind == k), some[kind == k]) for k in np.unique(kind)]
+    parts = [(index, _table(rows, *drawn(rows, made, samples, seed), made, keep)) for index, rows in alike]
     out: Columns = {}
     for index, columns in parts:
         for name, values in columns.items():
@@ -119,8 +120,8 @@ def amortised(some: Catalogue, made: ShippedPhotometry, samples: int, seed: int,
     return out
 
 
-def _drawn(some: Catalogue, made: ShippedPhotometry, samples: int, seed: int, keep: Sequence[str]) -> Columns:
-    """Rows of one kind."""
+def drawn(some: Catalogue, made: ShippedPhotometry, samples: int, seed: int) -> tuple[Finished, Smooth]:
+    """Draws for at most `AT_ONCE` rows of one kind, all arrays [row, ...]."""
     known = not np.isnan(some.redshift[0])
     redshifts = made.recipe.assumed.redshift
     assumed = made.recipe.assumed._replace(redshift=None) if known else made.recipe.assumed
@@ -139,8 +140,7 @@ def _drawn(some: Catalogue, made: ShippedPhotometry, samples: int, seed: int, ke
     filled = jax.tree.map(lambda leaf: np.concatenate([leaf, np.repeat(leaf[-1:], AT_ONCE - len(some), axis=0)]), rows)
     colours = photometer.rest_bands(answer.REST_BANDS, made.library)
     answers = _answer(filled, *photometry.optics(some.bands), made.trained, colours, made.library, assumed, redshifts)
-    found, smooth = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64)[: len(some)], answers)
-    return _table(some, found, smooth, made, keep)
+    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64)[: len(some)], answers)
 
 
 class _Rows(NamedTuple):
