@@ -11,12 +11,13 @@ from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float64, Shaped
+from jaxtyping import Bool, Float64
 
 from slipher import units
 from slipher.data import photometry_rules as rules_of
 from slipher.data import photometry_units
 from slipher.data.checks import EBV_RANGE, REDSHIFT_RANGE, ebv_value, redshift_value
+from slipher.data.identities import identities, twice
 from slipher.data.observation import NO_FLAG
 from slipher.data.photometry import Catalogue, Photometry
 from slipher.data.photometry_rules import BandColumn, Rules
@@ -193,7 +194,7 @@ def checked(
     noticed = {
         Flag.REDSHIFT_UNUSABLE: bad_redshift,
         Flag.EBV_UNUSABLE: bad_ebv,
-        Flag.DUPLICATE_ID: _twice(ids),
+        Flag.DUPLICATE_ID: twice(ids),
     }
     return Catalogue(
         bands=curves,
@@ -249,48 +250,6 @@ def sentinels(missing: object) -> tuple[tuple[float, ...], tuple[str, ...]]:
                 raise InputError(f"missing={missing!r}", expected="numbers or words", mend=MISSING_MEND) from None
             words.append(value.strip())
     return tuple(numbers), tuple(words)
-
-
-def identities(id: object, n_rows: int, named: str) -> Shaped[np.ndarray, "row"]:
-    """Ids as text; those that are missing or blank are the row's number, from 1, after the word `named`.
-
-    Raises
-    ------
-    InputError
-        If there is not one for each row, or if they are floating-point numbers that cannot tell integers apart.
-    """
-    numbered = np.char.add(f"{named}-", np.arange(1, n_rows + 1).astype(str))
-    if id is None:
-        return numbered
-    # Lists one by one: numpy makes floating-point numbers of integers on both sides of 2^63.
-    column = id if isinstance(id, np.ndarray) else np.array(["" if each is None else str(each) for each in id])
-    if column.shape != (n_rows,):
-        raise InputError(f"ids of shape {column.shape}", expected=f"one for each of {n_rows} rows", mend="Check the ids.")
-    texts = np.char.strip(_texts(column))
-    return np.where(texts == "", numbered, texts)
-
-
-def _texts(ids: np.ndarray) -> np.ndarray:
-    """Ids as text, blank where they are masked or NaN."""
-    values, absent = np.asarray(np.ma.getdata(ids)), np.ma.getmaskarray(ids)
-    if values.dtype.kind == "f":
-        absent = absent | np.isnan(values)
-        values = _whole(np.where(absent, 0.0, values))
-    return np.where(absent, "", values.astype(str))
-
-
-def _whole(values: np.ndarray) -> np.ndarray:
-    """Floating-point ids as the integers that they are."""
-    exact = 2.0 ** (np.finfo(values.dtype).nmant + 1)  # beyond, neighbouring integers are one number
-    if np.any((np.abs(values) > exact) | (values != np.round(values))):
-        came = "ids that are fractions, or beyond 2^53, as floating-point numbers"
-        raise InputError(came, expected="integers or text", mend="Digits are lost: save the ids as 64-bit integers or as text.")
-    return values.astype(np.int64)
-
-
-def _twice(ids: np.ndarray) -> Bool[np.ndarray, "row"]:
-    _, which, count = np.unique(ids, return_inverse=True, return_counts=True)
-    return count[which] > 1
 
 
 def _per_row(value: object, one: object, allowed: tuple, n_rows: int, name: str, declared: Rules):
