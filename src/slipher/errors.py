@@ -48,8 +48,8 @@ class Flag(IntFlag):
     NEGATIVE_IVAR = 1 << 1  # negative ivar: those pixels or bands carry no information
     WAVELENGTHS_REORDERED = 1 << 2  # came decreasing or unsorted, now increasing
     LITTLE_COVERAGE = 1 << 3  # fewer good pixels, or a shorter range, than the model was calibrated for
-    LOW_SN = 1 << 4  # median S/N per pixel below the calibrated range
-    HIGH_SN = 1 << 5  # median S/N per pixel above the calibrated range
+    LOW_SN = 1 << 4  # median S/N per pixel (of photometry: in the best band) below the calibrated range
+    HIGH_SN = 1 << 5  # median S/N per pixel (of photometry: in the best band) above the calibrated range
     NEGATIVE_FLUX = 1 << 6  # the median flux of the good pixels or bands is negative
     RESOLUTION_ASSUMED = 1 << 7  # the file gave no resolution: the survey's typical one is used
     BEYOND_LIBRARY_RESOLUTION = 1 << 8  # sharper than the stellar library: small dispersions mean little

@@ -16,10 +16,12 @@ TOGETHER = 32  # galaxies in the same bands at the same depths
 
 
 def mocks(n: int, made: ShippedPhotometry, *, seed: int, known_redshift: bool = False) -> list[tuple[Photometry, dict[str, float]]]:
-    """n galaxies, with or without redshifts, and their true parameters, masses, redshifts and peak S/N; (seed, number) decides each."""
-    found = []
-    for number in range(-(-n // TOGETHER)):
-        found += _together(number, made, seed, known_redshift=known_redshift)
+    """n detected galaxies, with or without redshifts, and their true parameters, masses, redshifts and peak S/N; by seed and number."""
+    found, number = [], 0
+    while len(found) < n:
+        some = _together(number, made, seed, known_redshift=known_redshift)
+        found += [(mock, truth) for mock, truth in some if truth["peak_sn"] >= made.recipe.population.detected]
+        number += 1
     return found[:n]
 
 

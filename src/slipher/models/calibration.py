@@ -90,7 +90,7 @@ def collect(model: str, *, n: int, seed: int, refined: bool, known_redshift: boo
         run.names = case.names
         run.truth.append(case.truth)
         run.draws.append(case.complete(rng, u))
-        for name, value in case.covariates.items():
+        for name, value in case.covariates(u).items():
             run.covariates.setdefault(name, []).append(value)
         run.results.append(result)
         run.nats.append(nats)

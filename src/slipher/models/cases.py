@@ -27,13 +27,15 @@ Draws = Float[np.ndarray, "draw parameter"]
 class Case(NamedTuple):
     """A mock ready to be fitted. `truth` is in u-space but for log10 of the mass, its last; `names` are those of its elements.
 
-    `complete` appends a draw of the mass to each draw of u; `chi2` is the median chi^2 of draws over pixels or bands.
+    `complete` appends a draw of the mass to each draw of u; `chi2` is the median chi^2 of draws over pixels or bands. `covariates`, given
+    the draws, are what coverage is looked at by: posteriors need not cover truths of one value, only those that look alike, so that a
+    redshift that is inferred is the posterior's median here.
     """
 
     id: str
     names: tuple[str, ...]
     truth: Float[np.ndarray, "parameter"]
-    covariates: dict[str, float]
+    covariates: Callable[[Draws], dict[str, float]]
     warp: Warp
     target: Target
     novelty: float
@@ -61,8 +63,9 @@ def _of_spectrum(spectrum: Spectrum, truth: dict[str, float], made: Shipped) -> 
     data = observed.observe(spectrum, made)
     target, preset = spectra.target(data, made), made.recipe.preset
     return Case(
-        spectrum.id, preset.names, np.array(_true(preset.parameters, truth)), {name: truth[name] for name in ("median_sn", "redshift")},
-        spectra.warp(data, made), target, novelty.score(data.projected, made.card),
+        spectrum.id, preset.names, np.array(_true(preset.parameters, truth)),
+        lambda u: {name: truth[name] for name in ("median_sn", "redshift")}, spectra.warp(data, made), target,
+        novelty.score(data.projected, made.card),
         complete=lambda rng, u: np.column_stack([u, spectra.log_mass(rng, u, target, data.redshift, data.norm)]),
         chi2=lambda u: float(np.median(exact.evaluate(u, target, lambda draw: draw.chi2))) / data.n_pixels,
     )  # fmt: skip
@@ -72,15 +75,20 @@ def _of_bands(mock: Photometry, truth: dict[str, float], made: ShippedPhotometry
     data = photometry.observe(mock, made)
     target, preset = photometry.target(data, made), made.recipe.preset
     n = int((mock.ivar > 0).sum())
-    free = [] if data.known else [float(made.recipe.assumed.redshift.to_normal(jnp.float32(truth["redshift"])))]
+    redshifts = made.recipe.assumed.redshift
+    free = [] if data.known else [float(redshifts.to_normal(jnp.float32(truth["redshift"])))]
 
     def complete(rng: np.random.Generator, u: Draws) -> Draws:
         return np.column_stack([u, target.evaluate(u, lambda draw: draw.log_mass, uniform=rng.random(len(u)).astype(np.float32))])
 
+    def covariates(u: Draws) -> dict[str, float]:
+        redshift = truth["redshift"] if data.known else float(redshifts.from_normal(jnp.float32(np.median(u[:, 0]))))
+        return {"n_bands": float(n), "peak_sn": truth["peak_sn"], "redshift": redshift}
+
     sn = photometry.peak_sn(mock.flux, mock.ivar, mock.censored)
     return Case(
         mock.id, ("redshift",) * len(free) + preset.names, np.array(free + _true(preset.parameters, truth)),
-        {"n_bands": float(n), "peak_sn": truth["peak_sn"], "redshift": truth["redshift"]}, photometry.warp(data, made), target,
+        covariates, photometry.warp(data, made), target,
         float(photometry.strangeness(sn, data.smooth, made)), complete,
         chi2=lambda u: float(np.median(target.evaluate(u, lambda draw: draw.chi2))) / n,
     )  # fmt: skip

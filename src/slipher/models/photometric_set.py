@@ -40,7 +40,9 @@ SN_5_SIGMA = 5.0
 class BandPopulation:
     """What is simulated: sets of bands, redshifts, observed peak S/N, Galactic E(B-V) at most, and the prior of mass and redshift.
 
-    `counted` as in `slipher.inference.photometric.Assumed`; `lost` is the largest chance of a band to be missing.
+    `counted` as in `slipher.inference.photometric.Assumed`; `lost` is the largest chance of a band to be missing. From a peak S/N of
+    `detected` on the model answers for itself: below, noise alone makes such peaks, and what they say of a galaxy depends on how many
+    there are that are too faint to be seen, and on how this one was found.
     """
 
     sets: tuple[str, ...] = tuple(imaging.BAND_SETS)
@@ -49,6 +51,7 @@ class BandPopulation:
     ebv: float = 0.1
     counted: bool = True
     lost: float = 0.3
+    detected: float = 5.0
 
 
 class SimulatedBands(NamedTuple):

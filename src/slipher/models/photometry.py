@@ -208,10 +208,10 @@ def verdict(photometry: Photometry | Catalogue, smooth: bands_.Smooth, chi2: np.
     measured = np.sum((photometry.ivar > 0) & ~photometry.censored, axis=-1)
     sn = peak_sn(photometry.flux, photometry.ivar, photometry.censored)
     chi2, strange = np.where(measured > 0, chi2 / np.maximum(measured, 1), np.nan), strangeness(sn, smooth, made)
-    limits, (low_sn, high_sn) = made.card.get("limits", {}), made.recipe.population.sn
+    limits, population = made.card.get("limits", {}), made.recipe.population
     rules = {
-        Flag.LOW_SN: ~(sn >= low_sn),
-        Flag.HIGH_SN: sn > high_sn,
+        Flag.LOW_SN: ~(sn >= population.detected),
+        Flag.HIGH_SN: sn > population.sn[1],
         Flag.NOVEL: ~((strange > answer.LEAST_NOVELTY) & (strange <= limits.get("novelty", 4.0))),
         Flag.POOR_FIT: (measured > 0) & ~(chi2 <= limits.get("chi2_per_band", POOR)),
     }
