@@ -4,6 +4,7 @@ The galaxies, bands and depths of training (`photometric_set`), by other random 
 """
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ..data.photometry import Photometry
@@ -38,7 +39,7 @@ def _together(number: int, made: ShippedPhotometry, seed: int, *, known_redshift
             seen.flux[i, : len(names)], bands=names, unit="nanomaggy", ivar=seen.ivar[i, : len(names)], ebv=float(campaign.ebv),
             redshift=float(seen.redshift[i]) if known_redshift else None, id=f"mock-{seed}-{number}-{i}",
         )  # fmt: skip
-        values = parameters.from_normal(preset.parameters[:-1], seen.u[i, 1:].astype(np.float32))
+        values = parameters.from_normal(preset.parameters[:-1], jnp.asarray(seen.u[i, 1:], jnp.float32))
         truth = {name: float(value) for name, value in values.items()} | {preset.parameters[-1].name: float(seen.log_mass[i])}
         found.append((mock, {"redshift": float(seen.redshift[i]), "peak_sn": float(seen.sn[i]), **truth}))
     return found

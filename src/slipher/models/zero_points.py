@@ -5,7 +5,8 @@
 Photometry of several telescopes, in apertures, through curves that are not quite known, disagrees by more than its errors, and so do
 templates with galaxies: codes for photometric redshifts have long adapted zero points to spectroscopic ones (Ilbert et al. 2006,
 arXiv:astro-ph/0603217, section 4.3). Each band takes part in the fit that it is compared with, which hides a part of what it is off: hence
-the rounds. What all bands are off together is the galaxies' mass, and stays.
+the rounds. What all bands are off together is the galaxies' mass, and stays; what is off as dust or age would have it is seen in part
+only: few bands of flexible galaxies tell little of it.
 """
 
 from typing import NamedTuple
@@ -20,7 +21,7 @@ from .shipped import ShippedPhotometry
 
 LEAST_SN = 5.0  # of a flux that tells of its band's zero point
 LEAST_GALAXIES = 10
-ROUNDS, OVERSHOOT = 6, 1.3  # a round finds some two thirds of what is left
+ROUNDS = 6
 MOST_ROWS = 2000
 
 
@@ -64,7 +65,7 @@ def zero_points(catalogue: Catalogue, *, model: str | None = None, samples: int 
         shift, error, n = _shift(some.moved(dict(zip(names, total))), made, samples, seed)
         told = n >= LEAST_GALAXIES
         shift = np.where(told, shift, 0.0)
-        total += OVERSHOOT * np.where(told, shift - shift[told].mean(), 0.0)
+        total += np.where(told, shift - shift[told].mean(), 0.0)
     return ZeroPoints(*(dict(zip(names, values.tolist())) for values in (total, error, n)))
 
 
