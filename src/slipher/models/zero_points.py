@@ -4,7 +4,7 @@
 
 Photometry of several telescopes, in apertures, through curves that are not quite known, disagrees by more than its errors, and so do
 templates with galaxies: codes for photometric redshifts have long adapted zero points to spectroscopic ones (Ilbert et al. 2006,
-arXiv:astro-ph/0603217, section 4.3). Each band takes part in the fit that it is compared with, which hides a part of what it is off: hence
+arXiv:astro-ph/0603217). Each band takes part in the fit that it is compared with, which hides a part of what it is off: hence
 the rounds. What all bands are off together is the galaxies' mass, and stays; what is off as dust or age would have it is seen in part
 only: few bands of flexible galaxies tell little of it.
 """
