@@ -69,7 +69,8 @@ def main() -> None:
     head = ["posterior", "mocks", "KS fails", "smallest p", "TARP p", "TARP in band", "68 %", "95 %", "verdict at 1 %, Bonferroni"]
     text = [
         f"## Calibration of photometry: `{options.model}`",
-        f"`python benchmarks/calibration_bands.py --model {options.model} --mocks {options.mocks} --refined {options.refined}`. {here}",
+        f"`python benchmarks/calibration_bands.py --model {options.model} --mocks {options.mocks} --refined {options.refined}"
+        f"{' --given-only' if options.given_only else ''}`. {here}",
     ]
     text += [markdown_table(head, kinds), "Refinement:"]
     head = ["", "mocks", "held", "likelihoods, median", "90 %", "nats", "s, median", "90 %"]

@@ -125,7 +125,7 @@ def test_what_an_emulator_cannot_do_is_said(folder):
     spectrum, _ = mock(0)
     with pytest.raises(InputError, match="sampler 'amortised' for an emulator; expected one of refined"):
         slipher.fit(spectrum, model=str(folder), refine=False)
-    with pytest.raises(InputError, match="good pixels between 3300 and 76"):
+    with pytest.raises(InputError, match="good pixels between 3311 and 75"):
         slipher.fit(dataclasses.replace(spectrum, ivar=np.where(spectrum.wave_aa > 7490, spectrum.ivar, 0)), model=str(folder))
     with pytest.raises(InputError, match=r"calibration of .*, an emulator"):
         models.calibrate(str(folder), mocks=2)

@@ -23,7 +23,6 @@ from ..inference import refine as refinement
 from ..inference.covariance import Covariance
 from ..inference.emulated import EmulatedTarget, PriorFlow, Task, Windows
 from ..inference.posterior import Posterior
-from ..inference.prediction import Prediction
 from ..instrument import simulate
 from ..instrument import systematics as sys_
 from ..instrument.spectrograph import pixel_widths
@@ -52,7 +51,7 @@ class Seen(NamedTuple):
     ivar: Float[Array, "pixel"]
     redshift: float
     norm: float
-    inside: np.ndarray
+    n_pixels: int
     flags: Flag
 
 
@@ -84,28 +83,16 @@ def observe(spectrum: Spectrum, galaxy: EmulatedGalaxy) -> Seen:
     InputError
         If it has no usable redshift, or fewer than 200 good pixels within the emulator's wavelengths.
     """
-    redshift = observed.checked_redshift(spectrum)
-    flux, ivar = observed.without_foreground(spectrum)
     grid = np.asarray(galaxy.wave_aa, np.float64)
-    rest = spectrum.wave_aa / (1.0 + redshift)
     margin = np.exp(MARGIN_KMS / C_KMS)
-    inside = (rest > grid[0] * margin) & (rest < grid[-1] / margin) & (ivar > 0)
-    if inside.sum() < observed.MIN_PIXELS:
-        raise InputError(
-            f"{spectrum.id}: {inside.sum()} good pixels between {grid[0]:.0f} and {grid[-1]:.0f} A in the rest frame",
-            expected=f"at least {observed.MIN_PIXELS}, where the emulator has wavelengths", mend="Check redshift and wavelength unit.",
-        )  # fmt: skip
-    scale = float(np.median(np.abs(flux[inside]))) or 1.0
-    lsf = spectrum.lsf_sigma_kms().astype(np.float64)
-    lsf_of_pixels = np.hypot(lsf, pixel_widths(spectrum.wave_aa, spectrum.segments) / np.sqrt(12.0))
-    step = np.median(np.diff(np.log(grid))) * C_KMS
-    sharper = step > COARSEST * np.median(lsf_of_pixels[inside])
-    flux, ivar = (np.where(inside, x, 0.0).astype(np.float32) for x in (flux / scale, ivar * scale**2))
-    rest = observed.padded_wave(spectrum.wave_aa) / (1.0 + redshift)
-    windows = emulated.windows(grid, rest, observed.padded(lsf_of_pixels, None), galaxy.dispersion_kms)
+    made = observed.prepare(spectrum, (grid[0] * margin, grid[-1] / margin))
+    lsf = np.hypot(spectrum.lsf_sigma_kms().astype(np.float64), pixel_widths(spectrum.wave_aa, spectrum.segments) / np.sqrt(12.0))
+    sharper = np.median(np.diff(np.log(grid))) * C_KMS > COARSEST * np.median(lsf[made.inside])
+    rest = made.wave_aa / (1.0 + made.redshift)
     return Seen(
-        jnp.asarray(rest, jnp.float32), windows, jnp.asarray(observed.padded(flux, 0.0)), jnp.asarray(observed.padded(ivar, 0.0)), redshift,
-        scale, inside, answer.raised({Flag.BEYOND_LIBRARY_RESOLUTION: bool(sharper)}),
+        jnp.asarray(rest, jnp.float32), emulated.windows(grid, rest, observed.padded(lsf, None), galaxy.dispersion_kms),
+        jnp.asarray(made.flux), jnp.asarray(made.ivar), made.redshift, made.norm, int(made.inside.sum()),
+        answer.raised({Flag.BEYOND_LIBRARY_RESOLUTION: bool(sharper)}),
     )  # fmt: skip
 
 
@@ -154,24 +141,19 @@ def _posterior(spectrum, name, made, data, result, density, rng, wanted, seed, b
     covered = galaxy.wave_aa[0] < BREAK_AA[0] and galaxy.wave_aa[-1] > BREAK_AA[1]
     some = answer.shown(n)
     predicted = density.evaluate(result.u[some], lambda d: d.spectrum, noise=noise[some])
-    n_pixels, seen = int(data.inside.sum()), data.inside
-    per_pixel = float(np.median(chi2)) / n_pixels
+    per_pixel = float(np.median(chi2)) / data.n_pixels
     mass = density.model[-1].prior
     rules = {
         Flag.EBV_ASSUMED_ZERO: spectrum.ebv is None,
         Flag.POOR_FIT: not per_pixel <= spectra.POOR,
         Flag.MASS_OUTSIDE_PRIOR: not mass.low <= float(np.median(log_mass)) <= mass.high,
     }
-    size, sn = len(spectrum.wave_aa), np.asarray(data.flux) * np.sqrt(np.asarray(data.ivar))
-    prediction = Prediction(
-        wave_aa=spectrum.wave_aa, flux=np.asarray(data.flux[:size], np.float64) * data.norm,
-        ivar=np.asarray(data.ivar[:size], np.float64) / data.norm**2, draws=(predicted[:, :size] * data.norm).astype(np.float32),
-        sigma_model=spectra.floor(data.ivar, density.task.errors)[:size] * data.norm, segments=spectrum.segments,
-    )  # fmt: skip
     return answer.posterior(
         spectrum, name=name, model=density.model, card=made.card, redshift=data.redshift, history_edges_gyr=np.zeros(1),
         values=values | {LOG_MASS.name: log_mass}, quantities={"dn4000": dn4000.astype(np.float64)} if covered else {},
-        sfr=np.zeros((n, 0)), log_density=log_density, result=result, chi2=per_pixel, novelty=np.nan, n_pixels=n_pixels,
-        median_sn=float(np.median(sn[:size][seen])), prediction=prediction, flags=spectrum.flags | data.flags | answer.raised(rules),
+        sfr=np.zeros((n, 0)), log_density=log_density, result=result, chi2=per_pixel, novelty=np.nan, n_pixels=data.n_pixels,
+        median_sn=spectra.median_sn(data.ivar, data.flux),
+        prediction=spectra.prediction(spectrum, data.flux, data.ivar, data.norm, predicted, density.task.errors),
+        flags=spectrum.flags | data.flags | answer.raised(rules),
         wanted=wanted, seed=seed, seconds=time.perf_counter() - began,
     )  # fmt: skip

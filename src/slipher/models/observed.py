@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float32, Float64
+from jaxtyping import Array, Bool, Float, Float32, Float64
 
 from ..data.observation import Spectrum
 from ..errors import Flag, InputError
@@ -58,20 +58,7 @@ def observe(spectrum: Spectrum, model: Shipped) -> Observed:
     InputError
         If it has no redshift or one that the library does not reach, or fewer than 200 good pixels in range.
     """
-    redshift = checked_redshift(spectrum)
-    flux, ivar = without_foreground(spectrum)
-    wave = spectrum.wave_aa
-    inside = _in_range(wave, redshift) & (ivar > 0)
-    if inside.sum() < MIN_PIXELS:
-        raise InputError(
-            f"{spectrum.id}: {inside.sum()} good pixels between {EDGE_AA[0]:.0f} and {EDGE_AA[1]:.0f} A in the rest frame",
-            expected=f"at least {MIN_PIXELS}",
-            mend="Check redshift, wavelength unit and ivar.",
-        )
-    scale = float(np.median(np.abs(flux[inside]))) or 1.0
-    flux = np.where(inside, flux / scale, 0.0).astype(np.float32)
-    ivar = np.where(inside, ivar * scale**2, 0.0).astype(np.float32)
-    flux, ivar, wave = padded(flux, 0.0), padded(ivar, 0.0), padded_wave(wave)
+    redshift, flux, ivar, wave, inside, scale = prepare(spectrum, EDGE_AA)
     shift, gain = polish_redshift(flux, ivar, wave, redshift, model)
     polished = (1.0 + redshift) * (1.0 + shift / C_KMS) - 1.0
     lsf = padded(spectrum.lsf_sigma_kms().astype(np.float64), None)
@@ -96,7 +83,36 @@ def observe(spectrum: Spectrum, model: Shipped) -> Observed:
     )  # fmt: skip
 
 
-def checked_redshift(spectrum: Spectrum) -> float:
+class Prepared(NamedTuple):
+    """A spectrum's arrays, padded: flux and ivar in units of `norm`, zero outside of what is fitted; `inside` is not padded."""
+
+    redshift: float
+    flux: Float32[np.ndarray, "padded"]
+    ivar: Float32[np.ndarray, "padded"]
+    wave_aa: Float64[np.ndarray, "padded"]
+    inside: Bool[np.ndarray, "all"]
+    norm: float
+
+
+def prepare(spectrum: Spectrum, edge_aa: tuple[float, float]) -> Prepared:
+    """Galactic dust taken off, pixels chosen between rest wavelengths, scaled; errors as for `observe`."""
+    redshift = _checked_redshift(spectrum)
+    flux, ivar = _without_foreground(spectrum)
+    rest = spectrum.wave_aa / (1.0 + redshift)
+    inside = (rest > edge_aa[0]) & (rest < edge_aa[1]) & (ivar > 0)
+    if inside.sum() < MIN_PIXELS:
+        raise InputError(
+            f"{spectrum.id}: {inside.sum()} good pixels between {edge_aa[0]:.0f} and {edge_aa[1]:.0f} A in the rest frame",
+            expected=f"at least {MIN_PIXELS}",
+            mend="Check redshift, wavelength unit and ivar.",
+        )
+    norm = float(np.median(np.abs(flux[inside]))) or 1.0
+    flux = np.where(inside, flux / norm, 0.0).astype(np.float32)
+    ivar = np.where(inside, ivar * norm**2, 0.0).astype(np.float32)
+    return Prepared(redshift, padded(flux, 0.0), padded(ivar, 0.0), _padded_wave(spectrum.wave_aa), inside, norm)
+
+
+def _checked_redshift(spectrum: Spectrum) -> float:
     z, reach = spectrum.redshift, spectrum.wave_aa.max()
     if reach < BLUEST_END_AA:
         raise InputError(
@@ -119,19 +135,14 @@ def checked_redshift(spectrum: Spectrum) -> float:
     return float(z)
 
 
-def without_foreground(spectrum: Spectrum) -> tuple[np.ndarray, np.ndarray]:
+def _without_foreground(spectrum: Spectrum) -> tuple[np.ndarray, np.ndarray]:
     """Flux and ivar before the Milky Way's dust (Fitzpatrick 1999), if E(B-V) was declared."""
     flux, ivar = spectrum.flux.astype(np.float64), spectrum.ivar.astype(np.float64)
     if not spectrum.ebv:
         return flux, ivar
-    wave = padded_wave(spectrum.wave_aa).astype(np.float32)
+    wave = _padded_wave(spectrum.wave_aa).astype(np.float32)
     passed = np.asarray(_foreground(wave, spectrum.ebv), np.float64)[: len(flux)]
     return flux / passed, ivar * passed**2
-
-
-def _in_range(wave: np.ndarray, redshift: float) -> np.ndarray:
-    rest = wave / (1.0 + redshift)
-    return (rest > EDGE_AA[0]) & (rest < EDGE_AA[1])
 
 
 def padded(values: np.ndarray, fill: float | None) -> np.ndarray:
@@ -140,7 +151,7 @@ def padded(values: np.ndarray, fill: float | None) -> np.ndarray:
     return np.concatenate([values, np.full(extra, values[-1] if fill is None else fill, values.dtype)])
 
 
-def padded_wave(wave: np.ndarray) -> Float64[np.ndarray, "padded"]:
+def _padded_wave(wave: np.ndarray) -> Float64[np.ndarray, "padded"]:
     extra = -len(wave) % PAD
     step = wave[-1] / wave[-2]
     return np.concatenate([wave, wave[-1] * step ** np.arange(1, extra + 1)])

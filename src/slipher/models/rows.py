@@ -51,14 +51,12 @@ def fit_rows(
     InputError
         For a model that is not of photometry, or fewer samples than one.
     """
-    made = shipped.load(model or "photometry")
-    if not isinstance(made, ShippedPhotometry):
-        raise InputError(f"model {model!r}, which is of spectra", expected="a model of photometry", mend="Choose 'photometry'.")
+    made = shipped.photometric(model or "photometry")
     if samples < 1:
         raise InputError(f"samples={samples}", expected="at least 1", mend="Ask for a positive number of draws.")
-    drawn = {"redshift", *made.recipe.preset.names, *derived.QUANTITIES}
-    if unknown := [name for name in keep if name not in drawn]:
-        close = " or ".join(difflib.get_close_matches(unknown[0], drawn)) or "log_mstar"
+    offered = {"redshift", *made.recipe.preset.names, *derived.QUANTITIES}
+    if unknown := [name for name in keep if name not in offered]:
+        close = " or ".join(difflib.get_close_matches(unknown[0], offered)) or "log_mstar"
         raise InputError(f"draws of {unknown[0]!r}", expected="parameters or derived quantities", mend=f"Did you mean {close}?")
     for first in range(0, len(catalogue), AT_ONCE):
         some = catalogue[first : first + AT_ONCE]

@@ -42,6 +42,14 @@ class ShippedEmulator(NamedTuple):
     card: dict
 
 
+def photometric(name: str) -> ShippedPhotometry:
+    """`load` of a model of photometry. Raises InputError for one of another kind."""
+    made = load(name)
+    if not isinstance(made, ShippedPhotometry):
+        raise InputError(f"model {name!r}, which is of spectra", expected="a model of photometry", mend="Choose 'photometry'.")
+    return made
+
+
 def names() -> list[str]:
     """Names of the models that ship with slipher."""
     return sorted(path.parent.name for path in FOLDER.glob("*/card.json"))

@@ -58,7 +58,7 @@ def _chi2_per_pixel(u: Float[np.ndarray, "draw parameter"], target: Target, data
     return float(np.median(exact.evaluate(u, target, lambda draw: draw.chi2))) / data.n_pixels
 
 
-def floor(ivar: Array, errors: Covariance) -> Float[np.ndarray, "pixel"]:
+def _floor(ivar: Array, errors: Covariance) -> Float[np.ndarray, "pixel"]:
     """The independent error that the model allows itself beside the noise; zero where there are no data."""
     ivar, inverse = (np.asarray(x, np.float64) for x in (ivar, errors.inverse_sigma))
     seen = (ivar > 0) & (inverse > 0)
@@ -174,32 +174,34 @@ def posterior(spectrum, name, made, data, result, finished, target, wanted, seed
     chi2 = float(np.median(finished.chi2)) / data.n_pixels
     strange = novelty.score(data.projected, made.card)
     log_mass = float(np.median(finished.values[made.recipe.preset.parameters[-1].name]))
-    prediction = _prediction(spectrum, data, finished, floor(data.ivar, target.task.errors))
+    shown = prediction(spectrum, data.flux, data.ivar, data.norm, finished.predicted, target.task.errors)
     return answer.posterior(
         spectrum, name=name, model=made.recipe.preset.parameters, card=made.card, redshift=data.redshift,
         history_edges_gyr=answer.history_edges(float(data.t_universe_gyr)),
         values=finished.values, quantities=finished.quantities, sfr=finished.sfr, log_density=finished.log_density, result=result,
-        chi2=chi2, novelty=strange, n_pixels=data.n_pixels, median_sn=_median_sn(data), prediction=prediction,
+        chi2=chi2, novelty=strange, n_pixels=data.n_pixels, median_sn=median_sn(data.ivar, data.flux), prediction=shown,
         flags=spectrum.flags | data.flags | _judge(spectrum, data, made, chi2, strange, log_mass), wanted=wanted, seed=seed,
         seconds=seconds,
     )  # fmt: skip
 
 
-def _prediction(spectrum: Spectrum, data: Observed, finished: Finished, sigma: np.ndarray) -> Prediction:
-    n, norm, inside = len(spectrum.wave_aa), data.norm, data.kept > 0
+def prediction(spectrum: Spectrum, flux: Array, ivar: Array, norm: float, predicted: np.ndarray, errors: Covariance) -> Prediction:
+    """What was fitted (in units of `norm`, padded) and what was predicted for it, in the spectrum's unit."""
+    n = len(spectrum.wave_aa)
     return Prediction(
         wave_aa=spectrum.wave_aa,
-        flux=np.asarray(data.flux[:n], np.float64) * norm,
-        ivar=np.where(inside, np.asarray(data.ivar[:n], np.float64), 0.0) / norm**2,
-        draws=(finished.predicted[:, :n] * norm).astype(np.float32),
-        sigma_model=np.where(inside, sigma[:n], 0.0) * norm,
+        flux=np.asarray(flux[:n], np.float64) * norm,
+        ivar=np.asarray(ivar[:n], np.float64) / norm**2,
+        draws=(predicted[:, :n] * norm).astype(np.float32),
+        sigma_model=_floor(ivar, errors)[:n] * norm,
         segments=spectrum.segments,
     )
 
 
-def _median_sn(data: Observed) -> float:
-    seen = np.asarray(data.ivar) > 0
-    return float(np.median(np.asarray(data.flux)[seen] * np.sqrt(np.asarray(data.ivar)[seen])))
+def median_sn(ivar: Array, flux: Array) -> float:
+    """Of pixels with information."""
+    seen = np.asarray(ivar) > 0
+    return float(np.median(np.asarray(flux)[seen] * np.sqrt(np.asarray(ivar)[seen])))
 
 
 def _judge(spectrum, data, made, chi2, strange, log_mass) -> Flag:
@@ -207,7 +209,7 @@ def _judge(spectrum, data, made, chi2, strange, log_mass) -> Flag:
     mass = made.recipe.preset.parameters[-1].prior
     limits, low_sn, high_sn = made.card.get("limits", {}), *made.recipe.population.sn
     low_z, high_z = made.recipe.population.redshift
-    sn = _median_sn(data)
+    sn = median_sn(data.ivar, data.flux)
     rules = {
         Flag.EBV_ASSUMED_ZERO: spectrum.ebv is None,
         Flag.REDSHIFT_OUTSIDE_MODEL: not low_z <= data.redshift <= high_z,

@@ -47,9 +47,7 @@ def zero_points(catalogue: Catalogue, *, model: str | None = None, samples: int 
     InputError
         For a model that is not of photometry, or fewer than ten galaxies of known redshift.
     """
-    made = shipped.load(model or "photometry")
-    if not isinstance(made, ShippedPhotometry):
-        raise InputError(f"model {model!r}, which is of spectra", expected="a model of photometry", mend="Choose 'photometry'.")
+    made = shipped.photometric(model or "photometry")
     low, high = made.recipe.population.redshift
     known = np.flatnonzero((catalogue.redshift >= low) & (catalogue.redshift <= high) & (catalogue.ivar > 0).any(1))
     if len(known) < LEAST_GALAXIES:
@@ -64,8 +62,9 @@ def zero_points(catalogue: Catalogue, *, model: str | None = None, samples: int 
     for _ in range(ROUNDS):
         shift, error, n = _shift(some.moved(dict(zip(names, total))), made, samples, seed)
         told = n >= LEAST_GALAXIES
-        shift = np.where(told, shift, 0.0)
-        total += np.where(told, shift - shift[told].mean(), 0.0)
+        if told.any():
+            total += np.where(told, shift - shift[told].mean(), 0.0)
+    error = np.where(told, error, np.inf)
     return ZeroPoints(*(dict(zip(names, values.tolist())) for values in (total, error, n)))
 
 
