@@ -56,6 +56,30 @@ class State(NamedTuple):
     chunks_done: Array
 
 
+class Task(NamedTuple):
+    """What is learnt.
+
+    The arrays of a chunk that the loss takes, the network's leaves that are constants of a run, how they are set from first simulations,
+    and the mean loss of a batch.
+    """
+
+    fields: tuple[str, ...]
+    constants: tuple[str, ...]
+    standardise: Callable[[eqx.Module, Any], eqx.Module]
+    loss: Callable[..., Array]
+
+
+def _mean_of_galaxies(network: eqx.Module, features: Array, u: Array, log_mass: Array) -> Array:
+    return jnp.mean(jax.vmap(network.loss)(u, log_mass, features))
+
+
+POSTERIOR = Task(
+    ("features", "u", "log_mass"),
+    ("shift", "scale", "mass_shift", "mass_scale"),
+    lambda network, chunk: standardise(network, chunk.features, chunk.log_mass),
+    _mean_of_galaxies,
+)
+
 Simulator = Callable[[int, int, int], Any]
 Progress = Callable[[int, int, dict], None]
 
@@ -70,14 +94,14 @@ def optimiser_of(schedule: Schedule) -> optax.GradientTransformation:
 
 def train(
     network: eqx.Module, simulate: Simulator, schedule: Schedule, folder: Path, configuration: dict,
-    *, resume: bool = True, progress: Progress | None = None,
+    *, task: Task = POSTERIOR, resume: bool = True, progress: Progress | None = None,
 ) -> tuple[eqx.Module, list[dict]]:  # fmt: skip
     """Train (or go on training) a network; returns the averaged network and the history of losses.
 
     Parameters
     ----------
     simulate
-        (seed, chunk number, galaxies) -> a named tuple with `features`, `u` and `log_mass`.
+        (seed, chunk number, galaxies) -> a named tuple with the fields of `task` [galaxy, ...].
     folder
         Where checkpoint, window and history are kept.
     configuration
@@ -91,18 +115,18 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     claim(folder, {**configuration, "schedule": asdict(schedule)}, resume)
     validation = _validation(simulate, schedule, folder)
-    network = standardise(network, validation.features, validation.log_mass)
+    network = task.standardise(network, validation)
     optimiser = optimiser_of(schedule)
-    state = State(network, optimiser.init(eqx.filter(network, eqx.is_inexact_array)), network, jnp.array(0))
+    state = State(network, optimiser.init(_learnt(network, task)), network, jnp.array(0))
     state, history = kept(state, folder)
     history = [row for row in history if row["chunk"] <= int(state.chunks_done)]
-    window = _Window(folder / "window", schedule, simulate)
-    step = _make_step(optimiser, schedule.average)
+    window = _Window(folder / "window", schedule, simulate, task.fields)
+    step = _make_step(optimiser, schedule.average, task)
     for chunk in range(int(state.chunks_done), schedule.chunks):
         loss, state = _one_chunk(window, chunk, state, schedule, step)
         row = {"chunk": chunk + 1, "loss": loss}
         if (chunk + 1) % schedule.checkpoint_every == 0 or chunk + 1 == schedule.chunks:
-            row["validation"] = float(_mean_loss(state.averaged, validation))
+            row["validation"] = float(_mean_loss(state.averaged, validation, task))
             history.append(row)
             keep(state, history, folder)
         if progress is not None:
@@ -149,21 +173,21 @@ def _validation(simulate: Simulator, schedule: Schedule, folder: Path) -> Any:
 class _Window:
     """The latest chunks, in memory and on disk."""
 
-    def __init__(self, folder: Path, schedule: Schedule, simulate: Simulator):
+    def __init__(self, folder: Path, schedule: Schedule, simulate: Simulator, fields: tuple[str, ...]):
         folder.mkdir(exist_ok=True)
-        self.folder, self.schedule, self.simulate = folder, schedule, simulate
+        self.folder, self.schedule, self.simulate, self.fields = folder, schedule, simulate, fields
         self.chunks: dict[int, tuple[np.ndarray, ...]] = {}
 
     def get(self, number: int) -> tuple[np.ndarray, ...]:
-        """Features, u and log mass of one chunk: from memory, disk, or simulated anew."""
+        """The fields of one chunk: from memory, disk, or simulated anew."""
         if number not in self.chunks:
             path = self.folder / f"{number}.npz"
             if path.is_file():
                 with np.load(path, allow_pickle=False) as file:
-                    self.chunks[number] = (file["features"], file["u"], file["log_mass"])
+                    self.chunks[number] = tuple(file[name] for name in self.fields)
             else:
                 new = self.simulate(self.schedule.seed, number, self.schedule.chunk_size)
-                arrays = {name: np.asarray(getattr(new, name)) for name in ("features", "u", "log_mass")}
+                arrays = {name: np.asarray(getattr(new, name)) for name in self.fields}
                 with write_atomically(path) as temporary, open(temporary, "wb") as stream:
                     np.savez(stream, **arrays)
                 self.chunks[number] = tuple(arrays.values())
@@ -181,7 +205,7 @@ class _Window:
         first = max(0, latest + 1 - s.window)
         chunk, row = rng.integers(first, latest + 1, s.batch), rng.integers(0, s.chunk_size, s.batch)
         picked = [self.get(int(c)) for c in chunk]
-        return tuple(np.stack([p[j][r] for p, r in zip(picked, row, strict=True)]) for j in range(3))
+        return tuple(np.stack([p[j][r] for p, r in zip(picked, row, strict=True)]) for j in range(len(self.fields)))
 
 
 def _one_chunk(window: _Window, chunk: int, state: State, schedule: Schedule, step: Callable) -> tuple[float, State]:
@@ -195,29 +219,28 @@ def _one_chunk(window: _Window, chunk: int, state: State, schedule: Schedule, st
 
 
 @eqx.filter_jit
-def _mean_loss(network: eqx.Module, validation: Any) -> Array:
-    return jnp.mean(jax.vmap(network.loss)(validation.u, validation.log_mass, validation.features))
+def _mean_loss(network: eqx.Module, validation: Any, task: Task) -> Array:
+    return task.loss(network, *(getattr(validation, name) for name in task.fields))
 
 
-def _make_step(optimiser: optax.GradientTransformation, average: float) -> Callable:
-    fixed = ("shift", "scale", "mass_shift", "mass_scale")
+def _learnt(network: eqx.Module, task: Task) -> eqx.Module:
+    """The network's weights; None where a leaf is none, or is a constant of the run."""
+    without = eqx.tree_at(lambda n: tuple(getattr(n, f) for f in task.constants), network, replace_fn=lambda _: None)
+    return eqx.filter(without, eqx.is_inexact_array)
 
-    def objective(network: eqx.Module, features: Array, u: Array, log_mass: Array) -> Array:
-        # The input scales are constants of the run, not weights.
-        network = eqx.tree_at(
-            lambda n: tuple(getattr(n, f) for f in fixed), network,
-            tuple(jax.lax.stop_gradient(getattr(network, f)) for f in fixed),
-        )  # fmt: skip
-        return jnp.mean(jax.vmap(network.loss)(u, log_mass, features))
 
+def _make_step(optimiser: optax.GradientTransformation, average: float, task: Task) -> Callable:
     @eqx.filter_jit(donate="all-except-first")
-    def step(state: State, features: Array, u: Array, log_mass: Array) -> tuple[Array, State]:
-        loss, gradient = eqx.filter_value_and_grad(objective)(state.network, features, u, log_mass)
-        updates, memory = optimiser.update(gradient, state.optimiser, eqx.filter(state.network, eqx.is_inexact_array))
-        network = eqx.apply_updates(state.network, updates)
-        new, rest = eqx.partition(network, eqx.is_inexact_array)
-        old = eqx.filter(state.averaged, eqx.is_inexact_array)
-        averaged = eqx.combine(jax.tree.map(lambda a, b: average * a + (1 - average) * b, old, new), rest)
-        return loss, State(network, memory, averaged, state.chunks_done)
+    def step(state: State, *batch: Array) -> tuple[Array, State]:
+        def objective(learnt: eqx.Module) -> Array:
+            return task.loss(eqx.combine(learnt, state.network), *batch)
+
+        learnt = _learnt(state.network, task)
+        loss, gradient = eqx.filter_value_and_grad(objective)(learnt)
+        updates, memory = optimiser.update(gradient, state.optimiser, learnt)
+        new = eqx.apply_updates(learnt, updates)
+        averaged = jax.tree.map(lambda a, b: average * a + (1 - average) * b, _learnt(state.averaged, task), new)
+        network, mean = eqx.combine(new, state.network), eqx.combine(averaged, state.averaged)
+        return loss, State(network, memory, mean, state.chunks_done)
 
     return step
