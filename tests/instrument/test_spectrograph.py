@@ -326,3 +326,29 @@ def test_window_sizes_come_in_few_shapes():
     assert all(size % 16 == 0 for size in sizes)
     assert len(sizes) <= 2
     assert spectrograph.window_size(np.full(10, 69.0)) == 10
+
+
+@pytest.mark.parametrize("sigma_kms", [0.0, 12.0, 40.0, 130.0])
+def test_a_smoothing_stencil_is_a_gaussian(sigma_kms):
+    """Waves in ln(wavelength) keep their phase and lose exp(-k^2 sigma^2 / 2); without width it is the interpolation."""
+    wave = np.geomspace(4000.0, 7000.0, 300)
+    first, weights = spectrograph.smoothing_stencil(wave, np.full(300, sigma_kms))
+    np.testing.assert_allclose(weights.sum(1), 1.0, atol=1e-5)
+    for period_kms in (700.0, 2000.0):
+        k = 2 * np.pi * C_KMS / period_kms
+        table = np.cos(k * LOG_WAVE)
+        found = np.sum(weights * table[first[:, None] + np.arange(weights.shape[1])], 1)
+        want = np.exp(-0.5 * (k * sigma_kms / C_KMS) ** 2) * np.cos(k * np.log(wave))
+        np.testing.assert_allclose(found, want, atol=5e-3)
+    if sigma_kms == 0:
+        index, plain = spectrograph.interpolation_stencil(wave)
+        np.testing.assert_array_equal(first, index)
+        np.testing.assert_allclose(weights, plain, atol=1e-6)
+
+
+def test_a_smoothing_stencil_stays_on_the_grid():
+    wave = stars.wave_grid()[[0, 1, -2, -1]]
+    first, weights = spectrograph.smoothing_stencil(wave, np.full(4, 150.0))
+    assert first.min() >= 0
+    assert (first + weights.shape[1]).max() <= stars.N_WAVE
+    np.testing.assert_allclose(weights.sum(1), 1.0, atol=1e-5)

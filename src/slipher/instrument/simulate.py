@@ -34,6 +34,14 @@ def v_band_light(wave_aa: Float[Array, "pixel"], flux: Float[Array, "pixel"]) ->
     return jnp.mean(flux, where=inside | ~jnp.any(inside))
 
 
+class Emitted(NamedTuple):
+    """A galaxy's light per Msun formed at a view's pixels before the instrument errs, Lsun/A, and the luminosities of its lines."""
+
+    continuum: Float[Array, "pixel"]
+    lines: Float[Array, "pixel"]
+    line_luminosity: Float[Array, "line"]
+
+
 def light(
     key: PRNGKeyArray,
     model: GalaxyModel,
@@ -46,25 +54,33 @@ def light(
 ) -> Light:
     """Draw one galaxy's expected light with its systematics (`covered`: 1 where the instrument records)."""
     k = jax.random.split(key, 4)
+    light = emitted((k[0], k[1], k[2]), model, values, t_universe_gyr, view, library, systematics)
+    draws = jax.random.normal(k[3], (sys_.N_CALIBRATION + sys_.N_MISMATCH,))
+    factor = 1.0 + sys_.calibration_templates(systematics, view.wave_aa, covered) @ draws[: sys_.N_CALIBRATION]
+    factor += sys_.mismatch_templates(systematics, view.wave_aa) @ draws[sys_.N_CALIBRATION :]
+    return Light(factor * (light.continuum + light.lines), factor * light.continuum, factor * light.lines, light.line_luminosity)
+
+
+def emitted(
+    keys: tuple[PRNGKeyArray, PRNGKeyArray, PRNGKeyArray], model: GalaxyModel, values: dict[str, Array], t_universe_gyr: Array,
+    view: View, library: Library, systematics: Systematics,
+) -> Emitted:  # fmt: skip
+    """Draw what the galaxy itself does that the model does not: scatter of its lines, velocities, broad Balmer and Na D lines."""
     values = model.complete(values)
     parts = galaxy.ingredients(model, values, t_universe_gyr, library)
     stars_light = galaxy.continuum(model, values, parts, view, library)
     level = v_band_light(view.wave_aa, stars_light)
 
     predicted = galaxy.line_luminosities(model, values, parts, library)
-    scattered = scatter_lines(k[0], predicted, level, library, systematics)
-    v_stars, v_gas = systematics.velocity_kms * jax.random.normal(k[1], (2,))
+    scattered = scatter_lines(keys[0], predicted, level, library, systematics)
+    v_stars, v_gas = systematics.velocity_kms * jax.random.normal(keys[1], (2,))
     centres = library.line_wave_aa * (1.0 + v_gas / C_KMS)
     windows = galaxy.line_windows(view, centres, values["sigma_gas"])
     lines = galaxy.spread_lines(view, scattered[:, None] * windows)
-    broad, sodium = jax.random.normal(k[2], (2,)) * jnp.array([systematics.broad_ew_aa, systematics.sodium_ew_aa])
+    broad, sodium = jax.random.normal(keys[2], (2,)) * jnp.array([systematics.broad_ew_aa, systematics.sodium_ew_aa])
     stars_light += v_stars * sys_.velocity_derivative(stars_light, view.wave_aa)
     stars_light += level * (broad * sys_.broad_template(view, systematics) + sodium * sys_.sodium_template(view))
-
-    draws = jax.random.normal(k[3], (sys_.N_CALIBRATION + sys_.N_MISMATCH,))
-    factor = 1.0 + sys_.calibration_templates(systematics, view.wave_aa, covered) @ draws[: sys_.N_CALIBRATION]
-    factor += sys_.mismatch_templates(systematics, view.wave_aa) @ draws[sys_.N_CALIBRATION :]
-    return Light(factor * (stars_light + lines), factor * stars_light, factor * lines, scattered)
+    return Emitted(stars_light, lines, scattered)
 
 
 def scatter_lines(

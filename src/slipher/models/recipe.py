@@ -69,7 +69,7 @@ def parse_recipe(text: str) -> Recipe:
     """The recipe of a TOML text; errors as for `read_recipe`."""
     content, preset = opened(text, SECTIONS)
     population, systematics = section(Population, content, "population"), section(Systematics, content, "systematics")
-    _check(population, systematics)
+    check(population, systematics)
     return Recipe(
         name=str(content.get("name", content["preset"])),
         preset=preset,
@@ -82,8 +82,8 @@ def parse_recipe(text: str) -> Recipe:
     )
 
 
-def _check(population: Population, systematics: Systematics) -> None:
-    """What their tables have to hold: surveys that exist, with shares; all line groups."""
+def check(population: Population, systematics: Systematics) -> None:
+    """Raises InputError unless the tables hold what they have to: surveys that exist, with shares; all line groups."""
     for name in population.surveys:
         surveys.survey(name)
     shares = population.surveys
@@ -120,10 +120,15 @@ def assumptions(recipe: Recipe) -> dict:
 
 def template(recipe: Recipe, library: Library, sizes: Components) -> TrainedGalaxy:
     """A model of the right shapes, to be filled with weights."""
+    empty = empty_projection(library, sizes)
+    return TrainedGalaxy(empty, posterior_flow.skeleton(*_ends(recipe, sizes), **dataclasses.asdict(recipe.architecture)))
+
+
+def empty_projection(library: Library, sizes: Components) -> projection.Projection:
+    """A projection of the right shapes."""
     basis = jnp.zeros((len(library.wave_aa), sizes.n), jnp.float16)
     membership = jnp.zeros((sizes.n_complex, sizes.n - sizes.n_continuum))
-    empty = projection.Projection(basis, jnp.zeros(sizes.n), jnp.ones(sizes.n), membership, sizes.n_continuum)
-    return TrainedGalaxy(empty, posterior_flow.skeleton(*_ends(recipe, sizes), **dataclasses.asdict(recipe.architecture)))
+    return projection.Projection(basis, jnp.zeros(sizes.n), jnp.ones(sizes.n), membership, sizes.n_continuum)
 
 
 def _network(recipe: Recipe, sizes: Components) -> posterior_flow.PosteriorFlow:

@@ -77,10 +77,10 @@ class Projected(NamedTuple):
 @jax.jit
 def at_pixels(
     basis: Float16[Array, "grid component"], index: Int[Array, "pixel"] | Int[np.ndarray, "pixel"],
-    stencil: Float[Array, "pixel four"] | Float[np.ndarray, "pixel four"],
+    stencil: Float[Array, "pixel tap"] | Float[np.ndarray, "pixel tap"],
 ) -> Float[Array, "pixel component"]:  # fmt: skip
-    """The basis between the library's grid points, given the points and their weights (`spectrograph.interpolation_stencil`)."""
-    return sum(stencil[:, j, None] * basis[index + j].astype(jnp.float32) for j in range(4))
+    """The basis between the library's grid points, given the points and their weights (a stencil of `slipher.instrument.spectrograph`)."""
+    return sum(stencil[:, j, None] * basis[index + j].astype(jnp.float32) for j in range(stencil.shape[1]))
 
 
 def norm_of(flux: Float[Array, "pixel"], weight: Float[Array, "pixel"], wave_aa: Float[Array, "pixel"]) -> Array:
