@@ -10,7 +10,7 @@ from slipher import __version__
 from slipher.cli import catalogues, compiled, terminal
 from slipher.cli.declared import declarations
 from slipher.cli.targets import answers, attempt, read_targets
-from slipher.data import write_spectrum
+from slipher.data import survey_files, write_spectrum
 from slipher.data.bundled import bundled_spectrum
 from slipher.data.checks import ebv_value, redshift_value
 from slipher.errors import InputError, ModelFileError, SlipherError, UnreadableFile
@@ -253,7 +253,9 @@ def simulate(
 ) -> None:
     """Draw galaxies from the prior and write what a survey would record of them, with their truth.ecsv.
 
-    The same call again replaces its files; a folder that holds the mocks of another call is refused.
+    Of a generative model (spectrum_latents) galaxies are drawn from its latents and written as the survey's own files: spec-*.fits of SDSS
+    and BOSS, a coadd-*.fits with its redrock-*.fits of DESI. Of others each is a FITS table that slipher reads. The same call again
+    replaces its files; a folder that holds the mocks of another call is refused.
     """
     from astropy.table import Table
 
@@ -267,14 +269,49 @@ def simulate(
     _refuse_other_mocks(folder / TRUTH, call)
     with terminal.waiting(f"simulating {n} galaxies"):
         mocks = models.simulate(n, model=model, survey=survey, seed=seed, redshift=redshift, median_sn=median_sn)
-    files = [f"{name}.fits" for name in distinct_names([spectrum.id for spectrum, _ in mocks])]
-    _say_replaced([folder / name for name in (*files, TRUTH)], folder)
+    spectra = [spectrum for spectrum, _ in mocks]
+    own = models.card(model).get("kind") == "latents"
+    files = survey_files.names(spectra, f"slipher-{seed}") if own else [f"{name}.fits" for name in distinct_names([s.id for s in spectra])]
+    _say_replaced([folder / name for name in (*dict.fromkeys(files), TRUTH)], folder)
     rows = [{"file": name, "id": spectrum.id, **truth} for name, (spectrum, truth) in zip(files, mocks)]
     with write_atomically(folder / TRUTH) as temporary:  # first, so that a run that is stopped leaves no mocks without their call
         Table(rows, meta=call).write(temporary, format="ascii.ecsv")
-    for name, (spectrum, _) in zip(files, mocks):
-        write_spectrum(spectrum, folder / name)
+    if own:
+        survey_files.write(spectra, folder, f"slipher-{seed}", simulated=True)
+    else:
+        for name, spectrum in zip(files, spectra):
+            write_spectrum(spectrum, folder / name)
     typer.echo(f"{n} spectra and their {TRUTH} in {folder}")
+
+
+@app.command(name="outliers")
+def find_outliers(
+    files: Annotated[list[Path], typer.Argument(metavar="SPECTRA", help="SDSS, BOSS and DESI files, tables.")],
+    model: Annotated[str, typer.Option(help="Generative model: `slipher models list` names them.")] = "spectrum_latents",
+    redshift: Annotated[str | None, typer.Option(metavar="Z", help="Heliocentric redshift, in place of the file's.")] = None,
+    ebv: Annotated[str | None, typer.Option(metavar="MAG", help="Galactic E(B-V), in place of the file's.")] = None,
+    survey: Annotated[str | None, typer.Option(help="For tables: sdss, boss, desi or custom.")] = None,
+    resolving_power: Annotated[float | None, typer.Option(help="For tables: wavelength / FWHM.")] = None,
+    wave_unit: Annotated[str | None, typer.Option(help="For tables: unit of the wavelengths, such as nm.")] = None,
+    flux_unit: Annotated[str | None, typer.Option(help="For tables: unit of the fluxes, such as Jy.")] = None,
+    wave_medium: Annotated[str | None, typer.Option(help="For tables: vacuum or air.")] = None,
+    out: OutIfGiven = None,
+    as_json: Json = False,
+) -> None:
+    """Find unusual spectra: latent coordinates, false-alarm rates, and what makes each unusual.
+
+    With --out DIR: outliers.ecsv, and ID.outlier.png for each. The most unusual come first. Status as for `fit`.
+    """
+    from slipher import models
+    from slipher.cli import outliers
+
+    compiled.keep()
+    models.card(model)
+    _one_file(files, {"--redshift": redshift, "--ebv": ebv})
+    given = {"redshift": redshift_value(_number("--redshift", redshift)), "ebv": ebv_value(_number("--ebv", ebv))}
+    given |= declarations(survey=survey, resolving_power=resolving_power, wave_unit=wave_unit, flux_unit=flux_unit, wave_medium=wave_medium)
+    complete = outliers.answer(files, given, model, None if out is None else _made(out), as_json=as_json)
+    raise typer.Exit(0 if complete else NOT_ANSWERED)
 
 
 @app.command()

@@ -3,18 +3,19 @@
 from pathlib import Path
 
 from ..errors import InputError
-from . import emulator, photometric_recipe, recipe_text
+from . import emulator, latent_recipe, photometric_recipe, recipe_text
 from . import recipe as galaxy
 from .calibration import calibrate
 from .fitting import fit
 from .mocks import simulate
 from .rows import fit_rows
 from .shipped import card, names
+from .spectrum_latents import Latents, latents, neighbours
 from .zero_points import zero_points
 
-__all__ = ["calibrate", "card", "fit", "fit_rows", "names", "simulate", "train", "zero_points"]
+__all__ = ["Latents", "calibrate", "card", "fit", "fit_rows", "latents", "names", "neighbours", "simulate", "train", "zero_points"]
 
-KINDS = {"galaxy": galaxy, "photometry": photometric_recipe, "emulator": emulator}
+KINDS = {"galaxy": galaxy, "photometry": photometric_recipe, "latents": latent_recipe, "emulator": emulator}
 
 
 def train(recipe: str | Path, out: str | Path, *, resume: bool = True, progress=None) -> Path:

@@ -23,6 +23,7 @@ from ..physics.galaxy import JOINT, View
 from ..physics.parameters import Parameter
 
 N_PREDICTED = 100
+NOVEL_RATE = 1e-3  # false-alarm rate of a generative model below which a spectrum is flagged
 LEAST_NOVELTY = -6.0  # what is so much smoother than any simulation is no galaxy with noise
 REST_BANDS = ("sdss2010-u", "sdss2010-g", "sdss2010-r")
 EXTRA_UNITS = {"redshift": "", "log_aperture_share": "dex"}

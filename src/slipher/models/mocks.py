@@ -20,7 +20,7 @@ from ..instrument import spectrograph, surveys
 from ..instrument.systematics import Systematics
 from ..physics import cosmology, parameters
 from ..physics.galaxy import GalaxyModel, View
-from . import shipped, spectra
+from . import generated, shipped, spectra
 
 MASS_RANGE = (8.5, 11.8)
 
@@ -35,6 +35,8 @@ def simulate(
     ----------
     survey
         'sdss', 'boss' or 'desi'; None draws one for each galaxy.
+    model
+        A model of spectra, whose galaxies have its parameters, or a generative one (`slipher.models.generated`), whose have latents.
     redshift, median_sn
         Fixed values; None draws from 0.003 - 0.4 and (log-uniformly) 2 - 60.
 
@@ -44,6 +46,8 @@ def simulate(
         For an unknown model or survey, a model of no survey, or values outside the model.
     """
     made = shipped.load(model)
+    if isinstance(made, shipped.ShippedLatents):
+        return generated.generate(n, made, survey=survey, seed=seed, redshift=redshift, median_sn=median_sn)
     if not isinstance(made, shipped.Shipped):
         raise InputError(f"mock spectra by model {model!r}", expected="a model of spectra", mend="Choose 'galaxy', the default.")
     for name, value, (low, high) in (

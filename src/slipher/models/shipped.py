@@ -9,8 +9,9 @@ from typing import NamedTuple
 from ..errors import InputError, ModelFileError
 from ..grids.library import BroadLibrary, Library, load_broad, load_library
 from ..networks import weights
-from . import emulator, photometric_recipe
+from . import emulator, latent_recipe, photometric_recipe
 from .emulator import EmulatedGalaxy
+from .latent_recipe import LatentRecipe, TrainedLatents
 from .photometric_recipe import PhotometricRecipe, TrainedPhotometry
 from .recipe import Components, Recipe, TrainedGalaxy, assumptions, parse_recipe, template
 
@@ -33,6 +34,15 @@ class ShippedPhotometry(NamedTuple):
     recipe: PhotometricRecipe
     card: dict
     library: BroadLibrary
+
+
+class ShippedLatents(NamedTuple):
+    """A trained generative model of spectra with its recipe, card and library."""
+
+    trained: TrainedLatents
+    recipe: LatentRecipe
+    card: dict
+    library: Library
 
 
 class ShippedEmulator(NamedTuple):
@@ -88,7 +98,7 @@ def card(name: str) -> dict:
 
 
 @cache
-def load(name: str) -> Shipped | ShippedPhotometry | ShippedEmulator:
+def load(name: str) -> Shipped | ShippedPhotometry | ShippedLatents | ShippedEmulator:
     """A model, checked against the checksum on its card; loaded once a process.
 
     Raises
@@ -104,6 +114,9 @@ def load(name: str) -> Shipped | ShippedPhotometry | ShippedEmulator:
         if facts.get("kind") == photometric_recipe.KIND:
             recipe, library, kind = photometric_recipe.parse_recipe(facts["recipe"]), load_broad(), ShippedPhotometry
             assumed, blank = photometric_recipe.assumptions(recipe), photometric_recipe.template(recipe)
+        elif facts.get("kind") == latent_recipe.KIND:
+            recipe, library, kind = latent_recipe.parse_recipe(facts["recipe"]), load_library(), ShippedLatents
+            assumed, blank = latent_recipe.assumptions(recipe), latent_recipe.template(recipe, library, Components(**facts["components"]))
         else:
             recipe, library, kind = parse_recipe(facts["recipe"]), load_library(), Shipped
             assumed, blank = assumptions(recipe), template(recipe, library, Components(**facts["components"]))

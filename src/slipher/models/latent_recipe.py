@@ -1,0 +1,190 @@
+"""Recipes of generative models of spectra: `kind = "latents"` in the TOML file.
+
+    recipe --learn--> projection --simulate, train--> autoencoder --latents of the bright--> density --mocks--> false alarms
+           --pack--> weights.safetensors + card.json
+
+The counterpart of `recipe` for latents; trainer, weights, cards and the reading of TOML are the same.
+"""
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..grids import stars
+from ..grids.library import Library, load_library
+from ..instrument.systematics import Systematics
+from ..networks import autoencoder, latent_density, projection, sufficient, train
+from ..networks.autoencoder import Autoencoder
+from ..networks.autoencoder import Population as Prior
+from ..networks.latent_density import Density
+from ..networks.sufficient import Statistics
+from ..physics.galaxy import GalaxyModel
+from . import false_alarms, latent_set, packing
+from . import recipe as spectra
+from .latent_set import Contents, Onto, Physics, Simulator
+from .recipe import Components
+from .recipe_text import opened, read_text, section
+from .training_set import Population
+
+KIND = "latents"
+SECTIONS = ("name", "kind", "preset", "population", "systematics", "contents", "projection", "network", "schedule")
+CHUNK = 1000
+BRIGHT_CHUNKS, BRIGHT_SN = 10, (40.0, 80.0)  # galaxies whose latents are the population, and their S/N
+USUAL_CHUNKS = 8  # galaxies of all S/N, which say what is usual
+TASK = train.Task(
+    ("read", *latent_set.STATISTICS),
+    ("shift", "scale", "projection", "level", "metric"),
+    lambda network, chunk: autoencoder.standardise(network, chunk.read[:, 0]),
+    lambda network, read, *fields: autoencoder.loss(network, read, Statistics(*fields)),
+)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of the networks (`slipher.networks.autoencoder.build`)."""
+
+    latents: int = 10
+    width: int = 384
+    depth: int = 3
+    decoder_width: int = 256
+    decoder_depth: int = 3
+
+
+@dataclass(frozen=True, eq=False)
+class LatentRecipe:
+    """What a generative model of spectra is made from; `text` is the file itself."""
+
+    name: str
+    preset: GalaxyModel
+    population: Population
+    systematics: Systematics
+    contents: Contents
+    ranks: projection.Ranks
+    sizes: Sizes
+    schedule: train.Schedule
+    text: str
+
+    def physics(self, library: Library) -> Physics:
+        """What simulates its galaxies."""
+        return Physics(self.preset, self.systematics, self.contents, library)
+
+
+class TrainedLatents(eqx.Module):
+    """What the weights file holds: the autoencoder, and the density of the population's latents."""
+
+    network: Autoencoder
+    density: Density
+
+    @property
+    def prior(self) -> Prior:
+        """The Gaussian prior of corrections."""
+        return Prior(self.density.mean, self.density.covariance)
+
+
+def read_recipe(path: Path) -> LatentRecipe:
+    """Read a recipe; errors as for `slipher.models.recipe.read_recipe`."""
+    return parse_recipe(read_text(path))
+
+
+def parse_recipe(text: str) -> LatentRecipe:
+    """The recipe of a TOML text."""
+    content, preset = opened(text, SECTIONS)
+    population, systematics = section(Population, content, "population"), section(Systematics, content, "systematics")
+    spectra.check(population, systematics)
+    return LatentRecipe(
+        name=str(content.get("name", content["preset"])),
+        preset=preset,
+        population=population,
+        systematics=systematics,
+        contents=section(Contents, content, "contents"),
+        ranks=section(projection.Ranks, content, "projection"),
+        sizes=section(Sizes, content, "network"),
+        schedule=section(train.Schedule, content, "schedule"),
+        text=text,
+    )
+
+
+def assumptions(recipe: LatentRecipe) -> dict:
+    """Priors, error model and contents as JSON values: what the simulated spectra rest on, beside the library."""
+    facts = {
+        "priors": packing.priors_of(recipe.preset), "error_model": dataclasses.asdict(recipe.systematics),
+        "contents": dataclasses.asdict(recipe.contents),
+    }  # fmt: skip
+    return json.loads(json.dumps(facts))
+
+
+def template(recipe: LatentRecipe, library: Library, sizes: Components) -> TrainedLatents:
+    """A model of the right shapes, to be filled with weights."""
+    basis = spectra.empty_projection(library, sizes)
+    build = eqx.filter_eval_shape(lambda: _network(recipe, basis, jnp.zeros(sizes.n), jnp.eye(sizes.n)))
+    return TrainedLatents(build, latent_density.blank(recipe.sizes.latents))
+
+
+def _network(recipe: LatentRecipe, basis: projection.Projection, level: Array, metric: Array) -> Autoencoder:
+    key = jax.random.key(recipe.schedule.seed)
+    return autoencoder.build(key, basis, level, metric, **dataclasses.asdict(recipe.sizes))
+
+
+def metric_of(basis: projection.Projection, wave_aa: np.ndarray) -> Float[np.ndarray, "component component"]:
+    """Mean product of components over the rest wavelengths of a spectrum's level."""
+    inside = (wave_aa > sufficient.LEVEL_AA[0]) & (wave_aa < sufficient.LEVEL_AA[1])
+    some = np.asarray(basis.basis, np.float64)[inside]
+    return (some.T @ some / len(some)).astype(np.float32)
+
+
+def run(recipe: LatentRecipe, out: Path, *, resume: bool = True, progress: Callable | None = None) -> Path:
+    """Train a recipe's model in the folder `out`, which then holds weights.safetensors and card.json; returns it.
+
+    Raises
+    ------
+    InputError
+        If the folder holds a run of another recipe.
+    """
+    began, library = time.time(), load_library()
+    physics, wave = recipe.physics(library), stars.wave_grid()
+    basis = latent_set.learn_projection(recipe.schedule.seed, physics, recipe.population, recipe.ranks)
+    level = jnp.asarray(sufficient.levels(basis, wave))
+    simulator = Simulator(physics, recipe.population, Onto(basis, level))
+    network, history = train.train(
+        _network(recipe, basis, level, jnp.asarray(metric_of(basis, wave))), simulator.twice, recipe.schedule, Path(out),
+        {"recipe": recipe.text, "slipher": version("slipher"), **assumptions(recipe)}, task=TASK, resume=resume, progress=progress,
+    )  # fmt: skip
+    bright = simulator._replace(population=dataclasses.replace(recipe.population, sn=BRIGHT_SN))
+    density = latent_density.learn(recipe.schedule.seed, population_of(network, recipe, bright))
+    model = TrainedLatents(network, density)
+    pack(model, recipe, history, Path(out), time.time() - began, usual(model, recipe, simulator))
+    return Path(out)
+
+
+def population_of(network: Autoencoder, recipe: LatentRecipe, bright: Simulator) -> Float[np.ndarray, "galaxy latent"]:
+    """Latents of galaxies that are well observed."""
+    chunks = (bright.once(recipe.schedule.seed + 3_000_003, i, CHUNK)[1].read for i in range(BRIGHT_CHUNKS))
+    return np.concatenate([np.asarray(encoded(network, read)) for read in chunks])
+
+
+@eqx.filter_jit
+def encoded(network: Autoencoder, read: Float[Array, "galaxy feature"]) -> Float[Array, "galaxy latent"]:
+    """Latents of spectra by the encoder alone."""
+    return jax.vmap(network.encode)(read)
+
+
+def usual(model: TrainedLatents, recipe: LatentRecipe, simulator: Simulator) -> dict:
+    """What `false_alarms` has to know of spectra like those of training, at all S/N."""
+    chunks = (simulator.once(recipe.schedule.seed + 2_000_003, i, CHUNK) for i in range(USUAL_CHUNKS))
+    return false_alarms.statistics([false_alarms.measured(model, seen, setting.basis) for setting, seen, _ in chunks])
+
+
+def pack(model: TrainedLatents, recipe: LatentRecipe, history: list[dict], out: Path, seconds: float, usual: dict) -> None:
+    """Write weights and card."""
+    sizes = spectra.components_of(model.network.projection)._asdict()
+    packing.write_model(model, recipe, history, out, seconds, {"kind": KIND, **assumptions(recipe), "components": sizes, "usual": usual})
