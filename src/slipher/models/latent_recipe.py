@@ -38,9 +38,9 @@ from .training_set import Population
 
 KIND = "latents"
 SECTIONS = ("name", "kind", "preset", "population", "systematics", "contents", "projection", "network", "schedule")
-CHUNK = 1000
-BRIGHT_CHUNKS, BRIGHT_SN = 10, (40.0, 80.0)  # galaxies whose latents are the population, and their S/N
-USUAL_CHUNKS = 8  # galaxies of all S/N, which say what is usual
+CHUNK = 512  # a multiple of the batches in `latent_set`: with a remainder, threads of XLA have waited for each other for ever
+BRIGHT_CHUNKS, BRIGHT_SN = 40, (40.0, 80.0)  # galaxies whose latents are the population, and their S/N
+USUAL_CHUNKS = 24  # galaxies of all S/N, which say what is usual
 TASK = train.Task(
     ("read", *latent_set.STATISTICS),
     ("shift", "scale", "projection", "level", "metric"),
