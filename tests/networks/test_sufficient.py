@@ -129,3 +129,22 @@ def test_symmetric_from_its_triangle():
     matrix = np.asarray(statistics(flux, ivar).matrix())
     np.testing.assert_array_equal(matrix, matrix.T)
     np.testing.assert_array_equal(matrix[np.triu_indices(len(MEAN))], statistics(flux, ivar).gram)
+
+
+def test_what_the_instrument_added_is_found():
+    """Against dense algebra in float64: the mean of templates with unit priors given the residuals."""
+    truth, flux, ivar = drawn(9, 30.0)
+    predicted = BASIS @ truth
+    seen = ivar > 0
+    size = np.mean(ivar[seen] ** -0.5)
+    arrays = (jnp.asarray(x, jnp.float32) for x in (flux, ivar, predicted, size * NUISANCE, MULTIPLIED))
+    found = np.asarray(sufficient.instrumental(*arrays))
+    level = predicted[seen].sum() / seen.sum()
+    floor = 0.01 * level + 0.03 * np.maximum(predicted - 2.0 * level, 0.0)
+    templates = np.concatenate([size * NUISANCE, MULTIPLIED * predicted[:, None]], 1)
+    noise = 1.0 / ivar[seen] + floor[seen] ** 2
+    inside = templates[seen]
+    covariance = np.diag(noise) + inside @ inside.T
+    want = templates @ inside.T @ np.linalg.solve(covariance, (flux - predicted)[seen])
+    np.testing.assert_allclose(found, want, atol=2e-4)
+    assert np.std((flux - predicted - found)[seen]) < np.std((flux - predicted)[seen])

@@ -14,8 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..instrument import systematics as sys_
 from ..networks import autoencoder, sufficient
 from ..networks.sufficient import Statistics
+from . import latent_set
 
 N_BINS = 10
 LEVELS = np.concatenate([np.linspace(0.0, 0.9, 10), 1.0 - np.logspace(-1.2, -3.2, 11)])  # of the quantiles on the card
@@ -42,13 +44,14 @@ class Explained(NamedTuple):
 
 def explain(
     model, read: Float[Array, "feature"], statistics: Statistics, flux: Float[Array, "pixel"], ivar: Float[Array, "pixel"],
-    basis: Float[Array, "pixel component"],
+    basis: Float[Array, "pixel component"], nuisance: Float[Array, "pixel template"], multiplied: Float[Array, "pixel factor"],
 ) -> Explained:  # fmt: skip
-    """One spectrum by a `slipher.models.latent_recipe.TrainedLatents`."""
+    """One spectrum by a `slipher.models.latent_recipe.TrainedLatents`; nuisances as in `sufficient.collect`."""
     found = autoencoder.correct(model.network.encode(read), statistics, model.network, model.prior)
     shape = model.network.decode(found.latents)
     _, error = sufficient.amplitude_of(shape, statistics)
     predicted = found.amplitude * statistics.scale * (basis @ shape)
+    predicted += sufficient.instrumental(flux, ivar, predicted, nuisance, multiplied)
     left = jnp.log(jnp.maximum(found.chi2, 1e-3) / jnp.maximum(statistics.n_pixels, 1.0))
     local = jnp.log(jnp.max(jnp.abs(significance(flux, ivar, predicted))) + 1e-3)
     log_sn = jnp.log(found.amplitude / error + 1.0)
@@ -76,15 +79,17 @@ def significance(flux: Float[Array, "pixel"], ivar: Float[Array, "pixel"], predi
     return jnp.stack([summed(width) for width in WIDTHS])
 
 
-def measured(model, seen, basis: Float[Array, "pixel component"]) -> Measured:
-    """Of a chunk of simulations (`slipher.models.latent_set.Seen`)."""
-    return Measured(*(np.asarray(x, np.float64) for x in _measured(model, seen, basis)))
+def measured(model, seen, setting, systematics: sys_.Systematics) -> Measured:
+    """Of a chunk of simulations (`Seen` and `Setting` of `slipher.models.latent_set`)."""
+    return Measured(*(np.asarray(x, np.float64) for x in _measured(model, seen, setting, systematics)))
 
 
 @eqx.filter_jit
-def _measured(model, seen, basis: Array) -> Measured:
+def _measured(model, seen, setting, systematics: sys_.Systematics) -> Measured:
     def one(some) -> Measured:
-        return explain(model, some.read, some.statistics, some.pixels.flux, some.pixels.ivar, basis).measured
+        flux, ivar = some.pixels.flux, some.pixels.ivar
+        templates = latent_set.nuisances(ivar, setting.view.wave_aa, setting.sky, systematics)
+        return explain(model, some.read, some.statistics, flux, ivar, setting.basis, *templates).measured
 
     return jax.lax.map(one, seen, batch_size=16)
 

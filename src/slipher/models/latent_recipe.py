@@ -181,7 +181,7 @@ def encoded(network: Autoencoder, read: Float[Array, "galaxy feature"]) -> Float
 def usual(model: TrainedLatents, recipe: LatentRecipe, simulator: Simulator) -> dict:
     """What `false_alarms` has to know of spectra like those of training, at all S/N."""
     chunks = (simulator.once(recipe.schedule.seed + 2_000_003, i, CHUNK) for i in range(USUAL_CHUNKS))
-    return false_alarms.statistics([false_alarms.measured(model, seen, setting.basis) for setting, seen, _ in chunks])
+    return false_alarms.statistics([false_alarms.measured(model, seen, setting, recipe.systematics) for setting, seen, _ in chunks])
 
 
 def pack(model: TrainedLatents, recipe: LatentRecipe, history: list[dict], out: Path, seconds: float, usual: dict) -> None:

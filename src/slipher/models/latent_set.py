@@ -220,12 +220,19 @@ def observe(
     return Observed(covered * flux, covered / sigma**2, sn)
 
 
+def nuisances(
+    ivar: Float[Array, "pixel"], rest_aa: Float[Array, "pixel"], of_sky: Float[Array, "pixel template"], systematics: Systematics
+) -> tuple[Float[Array, "pixel template"], Float[Array, "pixel factor"]]:
+    """Residuals of the sky in the unit of the noise, and factors of calibration: what instruments add to a spectrum."""
+    seen = ivar > 0
+    sigma = jnp.where(seen, 1.0 / jnp.sqrt(jnp.where(seen, ivar, 1.0)), 0.0)
+    return sigma[:, None] * of_sky, sys_.calibration_templates(systematics, rest_aa, seen.astype(jnp.float32))
+
+
 def collected(seen: Observed, setting: Setting, physics: Physics, projection: proj.Projection, level: Array) -> Statistics:
     """Statistics of one observation; calibration and sky are marginalised with the sizes at which they are drawn."""
-    covered = (seen.ivar > 0).astype(jnp.float32)
-    sigma = jnp.where(seen.ivar > 0, 1.0 / jnp.sqrt(jnp.where(seen.ivar > 0, seen.ivar, 1.0)), 0.0)
-    templates = sys_.calibration_templates(physics.systematics, setting.view.wave_aa, covered)
-    return sufficient.collect(seen.flux, seen.ivar, setting.basis, sigma[:, None] * setting.sky, templates, projection, level)
+    templates = nuisances(seen.ivar, setting.view.wave_aa, setting.sky, physics.systematics)
+    return sufficient.collect(seen.flux, seen.ivar, setting.basis, *templates, projection, level)
 
 
 # --- chunks ----------------------------------------------------------------------------------------------------------

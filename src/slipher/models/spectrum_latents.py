@@ -65,7 +65,8 @@ class Latents:
     rates
         False-alarm rates by question (`slipher.models.false_alarms`), and of all together: 'rate'.
     wave_aa, flux, ivar, predicted
-        The spectrum, Galactic dust taken off, as fitted, and what its latents predict (observed frame; 1e-17 erg/s/cm2/A) [pixel].
+        The spectrum, Galactic dust taken off, as fitted, and what its latents and the likeliest calibration
+        predict (observed frame; 1e-17 erg/s/cm2/A) [pixel].
     significance
         Residuals in sigma, summed over the widths of `false_alarms.WIDTHS` [width, pixel].
     strange
@@ -169,11 +170,10 @@ def _explained(spectrum: Spectrum, seen: observed.Prepared, made: ShippedLatents
 @eqx.filter_jit
 def _explain(flux: Array, ivar: Array, rest: Array, basis: Array, of_sky: Array, trained, systematics: sys_.Systematics) -> Explained:
     network = trained.network
-    sigma = jnp.where(ivar > 0, 1.0 / jnp.sqrt(jnp.where(ivar > 0, ivar, 1.0)), 0.0)
-    calibration = sys_.calibration_templates(systematics, rest, (ivar > 0).astype(jnp.float32))
-    found = sufficient.collect(flux, ivar, basis, sigma[:, None] * of_sky, calibration, network.projection, network.level)
+    templates = latent_set.nuisances(ivar, rest, of_sky, systematics)
+    found = sufficient.collect(flux, ivar, basis, *templates, network.projection, network.level)
     read = autoencoder.features(found, network.projection, network.level)
-    return false_alarms.explain(trained, read, found, flux, ivar, basis)
+    return false_alarms.explain(trained, read, found, flux, ivar, basis, *templates)
 
 
 def strange(wave_aa: np.ndarray, redshift: float, significance: np.ndarray) -> tuple[Strange, ...]:

@@ -163,3 +163,22 @@ def chi2(shape: Float[Array, "component"], statistics: Statistics) -> Float[Arra
     """Of the data about a spectrum of these coefficients and the likeliest amplitude."""
     off = amplitude_of(shape, statistics)[0] * shape - statistics.centre
     return statistics.least - 2.0 * (off @ statistics.gradient) + off @ statistics.matrix() @ off
+
+
+def instrumental(
+    flux: Float[Array, "pixel"],
+    ivar: Float[Array, "pixel"],
+    predicted: Float[Array, "pixel"],
+    nuisance: Float[Array, "pixel template"],
+    multiplied: Float[Array, "pixel factor"],
+) -> Float[Array, "pixel"]:
+    """What the instrument most likely added to a predicted spectrum: the marginalised nuisances at the peak of their posterior."""
+    seen = ivar > 0
+    level = jnp.sum(jnp.where(seen, predicted, 0.0)) / jnp.maximum(jnp.sum(seen), 1)
+    floor = FLOOR * jnp.abs(level) + LINE_FLOOR * jnp.clip(predicted - 2.0 * level, 0.0, None)
+    weight = jnp.where(seen, ivar, 0.0) / (1.0 + floor**2 * ivar)
+    templates = jnp.concatenate([nuisance, multiplied * jnp.maximum(predicted, 0.0)[:, None]], 1)
+    weighted = templates * weight[:, None]
+    bend = templates.T @ weighted + jnp.eye(templates.shape[1])
+    left = jnp.where(seen, flux - predicted, 0.0)
+    return templates @ jax.scipy.linalg.solve(bend, weighted.T @ left, assume_a="pos")
