@@ -115,7 +115,7 @@ def test_the_commands(tmp_path, mock):
     path = tmp_path / "galaxy.fits"
     slipher.write_spectrum(mock, path)
     runner = CliRunner()
-    out = runner.invoke(app, ["outliers", str(path), "--json", "--out", str(tmp_path / "out")])
+    out = runner.invoke(app, ["outliers", str(path), "--model", "spectrum_latents", "--json", "--out", str(tmp_path / "out")])
     assert out.exit_code == 0, out.output
     document = json.loads(out.stdout)
     assert document["id"] == mock.id

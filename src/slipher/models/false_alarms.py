@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..instrument import systematics as sys_
-from ..networks import autoencoder, sufficient
+from ..networks import autoencoder, projection, sufficient
 from ..networks.sufficient import Statistics
 from . import latent_set
 
@@ -64,8 +64,7 @@ def significance(flux: Float[Array, "pixel"], ivar: Float[Array, "pixel"], predi
     Zero where there are no data.
     """
     seen = ivar > 0
-    level = jnp.sum(jnp.where(seen, predicted, 0.0)) / jnp.maximum(jnp.sum(seen), 1)
-    floor = sufficient.FLOOR * jnp.abs(level) + sufficient.LINE_FLOOR * jnp.clip(predicted - 2.0 * level, 0.0, None)
+    floor = projection.working_floor(predicted, sufficient.mean_of(predicted, seen))
     variance = jnp.where(seen, 1.0 / jnp.where(seen, ivar, 1.0), 1.0) + floor**2
     left = jnp.where(seen, (flux - predicted) / jnp.sqrt(variance), 0.0)
 

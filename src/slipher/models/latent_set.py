@@ -275,7 +275,6 @@ class _Fixed(NamedTuple):
 def _side(keys: Array, scatter: Array, truth: Truth, setting: Setting, library: Library, onto: Onto, fixed: _Fixed) -> Seen:
     """Galaxies as one setting shows them."""
     physics = Physics(fixed.model, fixed.systematics, fixed.contents, library)
-
     light = jax.vmap(lambda scatter, truth: emitted(scatter, truth, setting.view, physics))(scatter, truth)
     lit = jnp.ones_like(light.continuum)
     if fixed.contents.blends or fixed.contents.wrong_redshifts:

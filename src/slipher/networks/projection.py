@@ -93,6 +93,11 @@ def norm_of(flux: Float[Array, "pixel"], weight: Float[Array, "pixel"], wave_aa:
     return jnp.maximum(mean, 0.1 * error + 1e-30)
 
 
+def working_floor(flux: Float[Array, "pixel"], level: Float[Array, ""] | float = 1.0) -> Float[Array, "pixel"]:
+    """Error allowed beside the noise: a share of the level, and of what rises above twice that."""
+    return WORKING_FLOOR * jnp.abs(level) + WORKING_LINE_FLOOR * jnp.clip(flux - 2.0 * level, 0.0, None)
+
+
 def project(
     flux: Float[Array, "pixel"],
     ivar: Float[Array, "pixel"],
@@ -109,7 +114,7 @@ def project(
     norm = norm_of(flux, ivar, wave_aa)
     scaled_ivar = ivar * norm**2
     data = jnp.where(ivar > 0, flux / norm, 0.0)
-    floor = WORKING_FLOOR + WORKING_LINE_FLOOR * jnp.clip(data - 2.0, 0.0, None)
+    floor = working_floor(data)
     weight = scaled_ivar / (1.0 + floor**2 * scaled_ivar)
     root = jnp.sqrt(weight)
     weighted = basis * root[:, None]

@@ -17,11 +17,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
-from .projection import Projection
+from .projection import Projection, working_floor
 
-FLOOR, LINE_FLOOR = 0.01, 0.03  # of the spectrum's level, and of what rises above twice that
 ROUNDS = 3  # in which scale and coefficients of a spectrum settle
 LEVEL_AA = (3500.0, 7000.0)  # rest wavelengths over which spectra have mean one, whether they were seen there or not
 
@@ -97,7 +96,7 @@ def collect(
     least = 0.1 / jnp.sqrt(jnp.maximum(jnp.sum(ivar * mean**2), 1e-30))
     scale = jnp.maximum(first, least)
     data, scaled = data / scale, ivar * scale**2
-    floor = FLOOR + LINE_FLOOR * jnp.clip(data - 2.0, 0.0, None)
+    floor = working_floor(data)
     weight = scaled / (1.0 + floor**2 * scaled)
     root = jnp.sqrt(weight)[:, None]
     # A smooth estimate of the spectrum carries the calibration: templates that followed the noise would take it for calibration.
@@ -119,6 +118,11 @@ def collect(
     clean = left_of(left)
     n = jnp.sum(seen).astype(flux.dtype)
     return Statistics(gram[np.triu_indices(len(centre))], centre, weighted.T @ clean, left @ clean, n, scale)
+
+
+def mean_of(flux: Float[Array, "pixel"], seen: Bool[Array, "pixel"]) -> Float[Array, ""]:
+    """Mean of the pixels that were seen."""
+    return jnp.sum(jnp.where(seen, flux, 0.0)) / jnp.maximum(jnp.sum(seen), 1)
 
 
 def solve(
@@ -174,8 +178,7 @@ def instrumental(
 ) -> Float[Array, "pixel"]:
     """What the instrument most likely added to a predicted spectrum: the marginalised nuisances at the peak of their posterior."""
     seen = ivar > 0
-    level = jnp.sum(jnp.where(seen, predicted, 0.0)) / jnp.maximum(jnp.sum(seen), 1)
-    floor = FLOOR * jnp.abs(level) + LINE_FLOOR * jnp.clip(predicted - 2.0 * level, 0.0, None)
+    floor = working_floor(predicted, mean_of(predicted, seen))
     weight = jnp.where(seen, ivar, 0.0) / (1.0 + floor**2 * ivar)
     templates = jnp.concatenate([nuisance, multiplied * jnp.maximum(predicted, 0.0)[:, None]], 1)
     weighted = templates * weight[:, None]
