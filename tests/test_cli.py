@@ -388,7 +388,7 @@ def test_a_simulation_that_was_stopped_leaves_no_mocks_without_their_call(fake, 
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("slipher.cli.commands.write_spectrum", full)
+    monkeypatch.setattr("slipher.cli.mocks.write_spectrum", full)
     assert run("simulate", "-n", "2", "--out", tmp_path).exit_code == 3
     assert Table.read(tmp_path / "truth.ecsv").meta["n"] == 2
 

@@ -10,7 +10,6 @@ from slipher import __version__
 from slipher.cli import catalogues, compiled, terminal
 from slipher.cli.declared import declarations
 from slipher.cli.targets import answers, attempt, read_targets
-from slipher.data import survey_files, write_spectrum
 from slipher.data.bundled import bundled_spectrum
 from slipher.data.checks import ebv_value, redshift_value
 from slipher.errors import InputError, ModelFileError, SlipherError, UnreadableFile
@@ -18,7 +17,6 @@ from slipher.errors import InputError, ModelFileError, SlipherError, UnreadableF
 WRONG_USAGE, NOT_ANSWERED = 2, 3
 DEMO = "NGC 3073: a dwarf S0 galaxy with young stars and ionised gas, as SDSS observed it (DR18, 0945-52652-0470)."
 DEMO_FIGURE = "slipher-demo.png"
-TRUTH = "truth.ecsv"
 TABLES = ("answers", "provabgs")  # `slipher.report.answers` and `slipher.report.provabgs`
 SAMPLERS = ("amortised", "refined", "nuts", "nested", "tempered")  # `slipher.inference.methods`, which help does not wait for
 
@@ -257,31 +255,17 @@ def simulate(
     and BOSS, a coadd-*.fits with its redrock-*.fits of DESI. Of others each is a FITS table that slipher reads. The same call again
     replaces its files; a folder that holds the mocks of another call is refused.
     """
-    from astropy.table import Table
-
     from slipher import models
-    from slipher.files import write_atomically
-    from slipher.report.folder import distinct_names
+    from slipher.cli import mocks as written
 
     compiled.keep()
     folder = _made(out)
     call = {"slipher": __version__, "model": model, "survey": survey, "seed": seed, "n": n, "redshift": redshift, "median_sn": median_sn}
-    _refuse_other_mocks(folder / TRUTH, call)
+    written.refuse_other(folder, call)
     with terminal.waiting(f"simulating {n} galaxies"):
         mocks = models.simulate(n, model=model, survey=survey, seed=seed, redshift=redshift, median_sn=median_sn)
-    spectra = [spectrum for spectrum, _ in mocks]
-    own = models.card(model).get("kind") == "latents"
-    files = survey_files.names(spectra, f"slipher-{seed}") if own else [f"{name}.fits" for name in distinct_names([s.id for s in spectra])]
-    _say_replaced([folder / name for name in (*dict.fromkeys(files), TRUTH)], folder)
-    rows = [{"file": name, "id": spectrum.id, **truth} for name, (spectrum, truth) in zip(files, mocks)]
-    with write_atomically(folder / TRUTH) as temporary:  # first, so that a run that is stopped leaves no mocks without their call
-        Table(rows, meta=call).write(temporary, format="ascii.ecsv")
-    if own:
-        survey_files.write(spectra, folder, f"slipher-{seed}", simulated=True)
-    else:
-        for name, spectrum in zip(files, spectra):
-            write_spectrum(spectrum, folder / name)
-    typer.echo(f"{n} spectra and their {TRUTH} in {folder}")
+    written.write(mocks, folder, call, own=models.card(model).get("kind") == "latents")
+    typer.echo(f"{n} spectra and their {written.TRUTH} in {folder}")
 
 
 @app.command(name="outliers")
@@ -372,22 +356,6 @@ def _one_file(files: list[Path], given: dict[str, str | None]) -> None:
             raise InputError(f"one {option} for {len(files)} files", expected="one file", mend=mend)
 
 
-def _refuse_other_mocks(truth: Path, call: dict) -> None:
-    """Mocks of two calls in one folder would lie beside the truth of one."""
-    from astropy.table import Table
-
-    if not truth.exists():
-        return
-    try:
-        found = Table.read(truth, format="ascii.ecsv").meta
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{truth}, which cannot be read", expected="a folder without mocks", mend="Choose another --out.") from error
-    other = [f"{name} {found.get(name)}" for name, value in call.items() if found.get(name) != value]
-    if other:
-        mend = "Choose another --out, or delete those mocks."
-        raise InputError(f"{truth} of another run ({', '.join(other)})", expected="a folder without mocks", mend=mend)
-
-
 def _made(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -400,14 +368,8 @@ def _names_in(folder: Path | None, ids: list[str]) -> list[str]:
     from slipher.report.folder import answer_files, distinct_names
 
     names = distinct_names(ids)
-    _say_replaced([path for name in names for path in answer_files(folder, name)], folder)
+    terminal.say_replaced([path for name in names for path in answer_files(folder, name)], folder)
     return names
-
-
-def _say_replaced(paths: list[Path], folder: Path) -> None:
-    number = sum(path.exists() for path in paths)
-    if number:
-        terminal.complain(f"{number} files of an earlier run are replaced", path=folder)
 
 
 def _written(posterior, folder: Path | None, name: str, path: Path) -> bool:

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 from rich.console import Console
@@ -23,6 +24,13 @@ def complain(message: str, *, path: object = None, id: str | None = None) -> Non
 def one_line(error: BaseException) -> str:
     """What an error says, on one line; the type where it says nothing."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def say_replaced(paths: list[Path], folder: Path) -> None:
+    """Says on stderr how many files of an earlier run are about to be replaced."""
+    number = sum(path.exists() for path in paths)
+    if number:
+        complain(f"{number} files of an earlier run are replaced", path=folder)
 
 
 def print_json_line(posterior: Posterior) -> None:
