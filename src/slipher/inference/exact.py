@@ -72,7 +72,8 @@ def left_out(n_parameter: int, errors: Covariance, mass: Uniform) -> float:
 class Draw(NamedTuple):
     """A point against the data. Spectra are in the data's unit, luminosities per unit amplitude.
 
-    `luminosity` and `spectrum` hold the line strengths drawn; `spectrum` also a draw of calibration and mismatch given the data.
+    `luminosity` and `spectrum` hold the line strengths drawn; `spectrum` also a draw of calibration and mismatch given the data, of
+    which `left` is what remained before it.
     """
 
     log_posterior: Float[Array, ""]
@@ -81,6 +82,7 @@ class Draw(NamedTuple):
     amplitude_sd: Float[Array, ""]
     luminosity: Float[Array, "line"]
     spectrum: Float[Array, "pixel"]
+    left: Float[Array, "pixel"]
 
 
 def n_linear(target: Target) -> int:
@@ -136,6 +138,7 @@ def at_point(u: Array, normal: Array, task: Problem, library: Library, model: Ga
         amplitude_sd=fit.amplitude_sd,
         luminosity=light.luminosity * factor[likelihood.group_index(library)],
         spectrum=spectrum + errors.explained(task.flux - spectrum, normal[1 + n :]),
+        left=task.flux - spectrum,
     )
 
 

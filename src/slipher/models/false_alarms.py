@@ -26,7 +26,7 @@ WIDTHS = (1, 4, 16, 64, 256)  # pixels over which residuals are summed
 
 
 class Measured(NamedTuple):
-    """Of spectra [galaxy]: S/N of the level (ln), -ln p(s), ln of chi^2 a pixel, and ln of the largest residual anywhere, in sigma."""
+    """Of spectra [galaxy]: S/N a pixel (ln, rms), -ln p(s), ln of chi^2 a pixel, and ln of the largest residual anywhere, in sigma."""
 
     log_sn: Float[np.ndarray, "galaxy"]
     latents: Float[np.ndarray, "galaxy"]
@@ -49,12 +49,12 @@ def explain(
     """One spectrum by a `slipher.models.latent_recipe.TrainedLatents`; nuisances as in `sufficient.collect`."""
     found = autoencoder.correct(model.network.encode(read), statistics, model.network, model.prior)
     shape = model.network.decode(found.latents)
-    _, error = sufficient.amplitude_of(shape, statistics)
     predicted = found.amplitude * statistics.scale * (basis @ shape)
     predicted += sufficient.instrumental(flux, ivar, predicted, nuisance, multiplied)
     left = jnp.log(jnp.maximum(found.chi2, 1e-3) / jnp.maximum(statistics.n_pixels, 1.0))
     local = jnp.log(jnp.max(jnp.abs(significance(flux, ivar, predicted))) + 1e-3)
-    log_sn = jnp.log(found.amplitude / error + 1.0)
+    # That of the photons: with calibration and mismatch in the errors, all bright spectra would seem alike.
+    log_sn = 0.5 * jnp.log(jnp.sum(ivar * predicted**2) / jnp.maximum(jnp.sum(ivar > 0), 1) + 1e-6)
     return Explained(found, predicted, Measured(log_sn, -model.density.log_prob(found.latents), left, local))
 
 
@@ -87,7 +87,7 @@ def measured(model, seen, setting, systematics: sys_.Systematics) -> Measured:
 def _measured(model, seen, setting, systematics: sys_.Systematics) -> Measured:
     def one(some) -> Measured:
         flux, ivar = some.pixels.flux, some.pixels.ivar
-        templates = latent_set.nuisances(ivar, setting.view.wave_aa, setting.sky, systematics)
+        templates = latent_set.nuisances(ivar, setting.errors, systematics)
         return explain(model, some.read, some.statistics, flux, ivar, setting.basis, *templates).measured
 
     return jax.lax.map(one, seen, batch_size=16)
@@ -108,7 +108,7 @@ def rates(found: Measured, usual: dict) -> dict[str, Float[np.ndarray, "galaxy"]
     """False-alarm rates of each question and of both together (`rate`)."""
     each = {name: _tail(getattr(found, name), found.log_sn, usual["log_sn"], usual[name]) for name in NAMES}
     least = np.min(list(each.values()), axis=0)
-    return {"rate": 1.0 - (1.0 - least) ** len(NAMES), **each}
+    return {"rate": -np.expm1(len(NAMES) * np.log1p(-np.minimum(least, 1.0 - 1e-12))), **each}
 
 
 def _tail(values: np.ndarray, log_sn: np.ndarray, centres: list[float], table: list[list[float]]) -> Float[np.ndarray, "galaxy"]:

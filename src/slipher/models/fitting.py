@@ -1,6 +1,7 @@
 """`slipher.fit`: one function for whatever was observed of a galaxy.
 
 Spectrum --> `spectra`    Photometry --> `photometry`    Galaxy (both) --> `joint`    Spectrum, by an emulator --> `emulated`
+Spectrum, by a model with a learnt residual --> `hybrid`
 """
 
 from ..data.galaxy import Galaxy
@@ -9,16 +10,17 @@ from ..data.photometry import Photometry
 from ..errors import InputError
 from ..inference import methods
 from ..inference.posterior import Posterior
-from . import emulated, joint, photometry, shipped, spectra
-from .shipped import Shipped, ShippedEmulator, ShippedPhotometry
+from . import emulated, hybrid, joint, photometry, shipped, spectra
+from .shipped import Shipped, ShippedEmulator, ShippedHybrid, ShippedPhotometry
 
 ROUTES = {
     (Spectrum, Shipped): spectra.fit,
+    (Spectrum, ShippedHybrid): hybrid.fit,
     (Spectrum, ShippedEmulator): emulated.fit,
     (Photometry, ShippedPhotometry): photometry.fit,
     (Galaxy, Shipped): joint.fit,
 }
-OF = {Shipped: "spectra", ShippedPhotometry: "photometry", ShippedEmulator: "spectra, an emulator"}
+OF = {Shipped: "spectra", ShippedPhotometry: "photometry", ShippedEmulator: "spectra, an emulator", ShippedHybrid: "spectra, a hybrid"}
 
 
 def fit(

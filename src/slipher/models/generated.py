@@ -3,7 +3,7 @@
     p(s) --draw--> latents --decode--> rest-frame spectrum --redshift, line-spread function, noise, mask--> Spectrum
 
 The decoder's spectra have whatever the model was trained on, nuclei and odd abundances among it; there are no parameters of a galaxy
-behind them. The instrument adds calibration and sky residuals as the recipe says. The flux scale is that of the survey's usual noise.
+behind them. Calibration, mismatch and sky residuals are added as in training. The flux scale is that of the survey's usual noise.
 """
 
 from itertools import pairwise
@@ -17,9 +17,9 @@ from jaxtyping import Array
 from ..data import checks
 from ..data.observation import Spectrum
 from ..errors import InputError
-from ..instrument import sky, surveys
-from ..instrument import systematics as sys_
+from ..instrument import simulate, surveys
 from ..instrument.surveys import Survey
+from ..instrument.systematics import Systematics
 from . import latent_set
 from .shipped import ShippedLatents
 
@@ -63,7 +63,7 @@ def _mock(
     key = jax.random.key(rng.integers(2**31))
     low, high = instrument.wave_range_aa
     latents, log_density, flux, sigma, kept = _recorded(
-        key, made.trained, basis, jnp.asarray(wave, jnp.float32), jnp.float32(z), jnp.asarray(sky.templates(wave)), jnp.float32(sn),
+        key, made.trained, basis, jnp.asarray(wave, jnp.float32), latent_set.errors_at(wave, z, made.recipe.systematics), jnp.float32(sn),
         jnp.array([low, high], jnp.float32), made.recipe.systematics, made.recipe.contents,
     )  # fmt: skip
     flux, sigma, kept = (np.asarray(x, np.float64) for x in (flux, sigma, kept))
@@ -94,19 +94,14 @@ def _identifier(survey: str, seed: int, number: int) -> str:
 
 @eqx.filter_jit
 def _recorded(
-    key: Array, trained, basis: Array, wave: Array, redshift: Array, of_sky: Array, sn: Array, ends: Array,
-    systematics: sys_.Systematics, contents: latent_set.Contents,
+    key: Array, trained, basis: Array, wave: Array, errors: latent_set.Errors, sn: Array, ends: Array, systematics: Systematics,
+    contents: latent_set.Contents,
 ) -> tuple[Array, Array, Array, Array, Array]:  # fmt: skip
-    k = jax.random.split(key, 6)
+    k = jax.random.split(key, 3)
     latents = trained.density.sample(k[0], 1)[0]
     shape = trained.network.decode(latents)
     n = trained.network.projection.n_continuum
-    continuum, lines = basis[:, :n] @ shape[:n], basis[:, n:] @ shape[n:]
+    light = simulate.Emitted(basis[:, :n] @ shape[:n], basis[:, n:] @ shape[n:], jnp.zeros(0))
     kept = surveys.mask(k[1], len(wave))
-    templates = contents.calibration * sys_.calibration_templates(systematics, wave / (1.0 + redshift), kept)
-    factor = 1.0 + templates @ jax.random.normal(k[2], templates.shape[1:])
-    noise = surveys.noise_shape(k[3], wave, continuum, ends[0], ends[1])
-    expected = factor * (continuum + lines)
-    sigma = noise * jnp.median(expected / noise) / sn
-    flux = expected + sigma * jax.random.normal(k[4], wave.shape) + sky.residuals(k[5], of_sky, sigma, contents.sky)
+    flux, sigma = latent_set.recorded(k[2], light, kept, wave, sn, ends, errors, systematics, contents)
     return latents, trained.density.log_prob(latents), flux, sigma, kept

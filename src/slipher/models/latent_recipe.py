@@ -3,7 +3,8 @@
     recipe --learn--> projection --simulate, train--> autoencoder --latents of the bright--> density --mocks--> false alarms
            --pack--> weights.safetensors + card.json
 
-The counterpart of `recipe` for latents; trainer, weights, cards and the reading of TOML are the same.
+The counterpart of `recipe` for latents; trainer, weights, cards and the reading of TOML are the same. With a section `[spectra]` the
+same network is trained on real spectra beside the simulated ones: `latent_folder` puts those into what is simulated, and nothing else.
 """
 
 import dataclasses
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -20,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..errors import InputError
 from ..grids import stars
 from ..grids.library import Library, load_library
 from ..instrument.systematics import Systematics
@@ -31,13 +34,13 @@ from ..networks.sufficient import Statistics
 from ..physics.galaxy import GalaxyModel
 from . import false_alarms, latent_set, packing
 from . import recipe as spectra
-from .latent_set import Contents, Onto, Physics, Simulator
+from .latent_set import Chunk, Contents, Onto, Physics, Simulator
 from .recipe import Components
 from .recipe_text import opened, read_text, section
 from .training_set import Population
 
 KIND = "latents"
-SECTIONS = ("name", "kind", "preset", "population", "systematics", "contents", "projection", "network", "schedule")
+SECTIONS = ("name", "kind", "preset", "population", "systematics", "contents", "projection", "network", "schedule", "spectra")
 CHUNK = 512  # a multiple of the batches in `latent_set`: with a remainder, threads of XLA have waited for each other for ever
 BRIGHT_CHUNKS, BRIGHT_SN = 40, (40.0, 80.0)  # galaxies whose latents are the population, and their S/N
 USUAL_CHUNKS = 24  # galaxies of all S/N, which say what is usual
@@ -45,7 +48,7 @@ TASK = train.Task(
     ("read", *latent_set.STATISTICS),
     ("shift", "scale", "projection", "level", "metric"),
     lambda network, chunk: autoencoder.standardise(network, chunk.read[:, 0]),
-    lambda network, read, *fields: autoencoder.loss(network, read, Statistics(*fields)),
+    lambda network, read, *fields: autoencoder.loss(network, read, jax.vmap(jax.vmap(Statistics))(*fields)),
 )
 
 
@@ -53,16 +56,47 @@ TASK = train.Task(
 class Sizes:
     """Sizes of the networks (`slipher.networks.autoencoder.build`)."""
 
-    latents: int = 10
+    latents: int = 16
     width: int = 384
     depth: int = 3
     decoder_width: int = 256
     decoder_depth: int = 3
 
 
+@dataclass(frozen=True)
+class RealSpectra:
+    """A user's own spectra, in the place of a share of the simulated ones (`latent_folder`).
+
+    Parameters
+    ----------
+    folder
+        A folder, with all that lies beneath it, a file, or a pattern of files with `*`; relative to the recipe.
+    simulated
+        Share of each chunk that stays simulated: small folders need it; 0 trains on real spectra only.
+    lost
+        Largest share of a spectrum's pixels that is taken away at random each time it is seen, in stretches.
+    fainter
+        Largest factor by which noise is added each time.
+    extra
+        Components by which the basis of the simulations is extended, fewer where spectra are few.
+    held_back
+        Share of the spectra that is not trained on.
+    """
+
+    folder: str = ""
+    simulated: float = 0.5
+    lost: float = 0.2
+    fainter: float = 4.0
+    extra: int = 8
+    held_back: float = 0.1
+
+
+LIMITS = {"simulated": (0.0, 0.95), "lost": (0.0, 0.8), "fainter": (1.0, 100.0), "extra": (0, 64), "held_back": (0.0, 0.8)}
+
+
 @dataclass(frozen=True, eq=False)
 class LatentRecipe:
-    """What a generative model of spectra is made from; `text` is the file itself."""
+    """What a generative model of spectra is made from; `text` is the file itself, `spectra` None where all are simulated."""
 
     name: str
     preset: GalaxyModel
@@ -73,6 +107,7 @@ class LatentRecipe:
     sizes: Sizes
     schedule: train.Schedule
     text: str
+    spectra: RealSpectra | None = None
 
     def physics(self, library: Library) -> Physics:
         """What simulates its galaxies."""
@@ -93,11 +128,11 @@ class TrainedLatents(eqx.Module):
 
 def read_recipe(path: Path) -> LatentRecipe:
     """Read a recipe; errors as for `slipher.models.recipe.read_recipe`."""
-    return parse_recipe(read_text(path))
+    return parse_recipe(read_text(path), Path(path).resolve().parent)
 
 
-def parse_recipe(text: str) -> LatentRecipe:
-    """The recipe of a TOML text."""
+def parse_recipe(text: str, beside: Path = Path()) -> LatentRecipe:
+    """The recipe of a TOML text that lies in the folder `beside`; no spectrum that it names is opened."""
     content, preset = opened(text, SECTIONS)
     population, systematics = section(Population, content, "population"), section(Systematics, content, "systematics")
     spectra.check(population, systematics)
@@ -111,7 +146,22 @@ def parse_recipe(text: str) -> LatentRecipe:
         sizes=section(Sizes, content, "network"),
         schedule=section(train.Schedule, content, "schedule"),
         text=text,
+        spectra=_real_spectra(content["spectra"], beside) if "spectra" in content else None,
     )
+
+
+def _real_spectra(table: object, beside: Path) -> RealSpectra:
+    """The section `[spectra]`. Raises InputError where it names no folder, or a number is out of range."""
+    numbers = {key: value for key, value in table.items() if key != "folder"} if isinstance(table, dict) else table
+    made = section(RealSpectra, {"spectra": numbers}, "spectra")
+    folder = table.get("folder")
+    if not isinstance(folder, str) or not folder.strip():
+        came = f"[spectra] folder = {folder!r}" if "folder" in table else "[spectra] without folder"
+        raise InputError(came, expected="a folder of spectra, or a pattern of files such as 'spectra/*.fits'", mend="Mend the recipe.")
+    for name, (low, high) in LIMITS.items():
+        if not low <= getattr(made, name) <= high:
+            raise InputError(f"[spectra] {name} = {getattr(made, name)!r}", expected=f"{low} to {high}", mend="Mend the recipe.")
+    return dataclasses.replace(made, folder=str(beside / Path(folder).expanduser()))
 
 
 def assumptions(recipe: LatentRecipe) -> dict:
@@ -142,32 +192,70 @@ def metric_of(basis: projection.Projection, wave_aa: np.ndarray) -> Float[np.nda
     return (some.T @ some / len(some)).astype(np.float32)
 
 
+class Simulations(NamedTuple):
+    """Where a recipe's spectra come from: the simulator alone. `latent_folder.Mixture` answers the same with real ones among them."""
+
+    recipe: LatentRecipe
+    simulator: Simulator
+
+    def identity(self) -> dict:
+        """What decides the spectra, beside the recipe."""
+        return {}
+
+    def twice(self, seed: int, number: int, n: int) -> Chunk:
+        """A chunk to learn from."""
+        return self.simulator.twice(seed, number, n)
+
+    def population(self, network: Autoencoder) -> Float[np.ndarray, "galaxy latent"]:
+        """Latents of which the density is learnt."""
+        return population_of(network, self.recipe, self.simulator)
+
+    def facts(self, model: TrainedLatents) -> dict:
+        """What the card says of usual spectra."""
+        return {"usual": usual(model, self.recipe, self.simulator)}
+
+
+def simulator_of(recipe: LatentRecipe, physics: Physics, basis: projection.Projection) -> Simulator:
+    """What simulates a recipe's spectra, seen on a basis."""
+    return Simulator(physics, recipe.population, Onto(basis, jnp.asarray(sufficient.levels(basis, stars.wave_grid()))))
+
+
+def _source(recipe: LatentRecipe, physics: Physics):
+    """`Simulations`, or a `latent_folder.Mixture`."""
+    if recipe.spectra is None:
+        basis = latent_set.learn_projection(recipe.schedule.seed, physics, recipe.population, recipe.ranks)
+        return Simulations(recipe, simulator_of(recipe, physics, basis))
+    # Not above: spectra are made ready by `observed`, which needs the models that ship, and those need this module.
+    from . import latent_folder
+
+    return latent_folder.mixture(recipe, physics)
+
+
 def run(recipe: LatentRecipe, out: Path, *, resume: bool = True, progress: Callable | None = None) -> Path:
     """Train a recipe's model in the folder `out`, which then holds weights.safetensors and card.json; returns it.
 
     Raises
     ------
     InputError
-        If the folder holds a run of another recipe.
+        If the folder holds a run of another recipe or of other spectra; of a recipe with `[spectra]` also if none of those is usable.
     """
-    began, library = time.time(), load_library()
-    physics, wave = recipe.physics(library), stars.wave_grid()
-    basis = latent_set.learn_projection(recipe.schedule.seed, physics, recipe.population, recipe.ranks)
-    level = jnp.asarray(sufficient.levels(basis, wave))
-    simulator = Simulator(physics, recipe.population, Onto(basis, level))
+    began = time.time()
+    source = _source(recipe, recipe.physics(load_library()))
+    basis, level = source.simulator.onto
     network, history = train.train(
-        _network(recipe, basis, level, jnp.asarray(metric_of(basis, wave))), simulator.twice, recipe.schedule, Path(out),
-        {"recipe": recipe.text, "slipher": version("slipher"), **assumptions(recipe)}, task=TASK, resume=resume, progress=progress,
+        _network(recipe, basis, level, jnp.asarray(metric_of(basis, stars.wave_grid()))), source.twice, recipe.schedule, Path(out),
+        {"recipe": recipe.text, "slipher": version("slipher"), **assumptions(recipe), **source.identity()},
+        task=TASK, resume=resume, progress=progress,
     )  # fmt: skip
-    bright = simulator._replace(population=dataclasses.replace(recipe.population, sn=BRIGHT_SN))
-    density = latent_density.learn(recipe.schedule.seed, population_of(network, recipe, bright))
-    model = TrainedLatents(network, density)
-    pack(model, recipe, history, Path(out), time.time() - began, usual(model, recipe, simulator))
+    model = TrainedLatents(network, latent_density.learn(recipe.schedule.seed, source.population(network)))
+    facts = source.facts(model)
+    pack(model, recipe, history, Path(out), time.time() - began, facts)
     return Path(out)
 
 
-def population_of(network: Autoencoder, recipe: LatentRecipe, bright: Simulator) -> Float[np.ndarray, "galaxy latent"]:
-    """Latents of galaxies that are well observed."""
+def population_of(network: Autoencoder, recipe: LatentRecipe, simulator: Simulator) -> Float[np.ndarray, "galaxy latent"]:
+    """Latents of simulated galaxies that are well observed."""
+    bright = simulator._replace(population=dataclasses.replace(recipe.population, sn=BRIGHT_SN))
     chunks = (bright.once(recipe.schedule.seed + 3_000_003, i, CHUNK)[1].read for i in range(BRIGHT_CHUNKS))
     return np.concatenate([np.asarray(encoded(network, read)) for read in chunks])
 
@@ -184,7 +272,7 @@ def usual(model: TrainedLatents, recipe: LatentRecipe, simulator: Simulator) -> 
     return false_alarms.statistics([false_alarms.measured(model, seen, setting, recipe.systematics) for setting, seen, _ in chunks])
 
 
-def pack(model: TrainedLatents, recipe: LatentRecipe, history: list[dict], out: Path, seconds: float, usual: dict) -> None:
+def pack(model: TrainedLatents, recipe: LatentRecipe, history: list[dict], out: Path, seconds: float, facts: dict) -> None:
     """Write weights and card."""
     sizes = spectra.components_of(model.network.projection)._asdict()
-    packing.write_model(model, recipe, history, out, seconds, {"kind": KIND, **assumptions(recipe), "components": sizes, "usual": usual})
+    packing.write_model(model, recipe, history, out, seconds, {"kind": KIND, **assumptions(recipe), "components": sizes, **facts})

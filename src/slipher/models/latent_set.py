@@ -4,8 +4,8 @@
 
 A galaxy is drawn once and observed by two surveys (or one, twice), at two redshifts, with two masks and noises. What is the galaxy's own
 (lines about Cloudy's, a nucleus, element abundances) is the same in both; what the instrument adds (calibration, residuals of the sky) is
-not. Blends and wrong redshifts, off unless asked for, are for the outliers of benchmarks. Each cause can be switched off (`Contents`), and
-what was drawn of each is recorded beside the spectrum (`Truth`).
+not, nor is what the library's templates get wrong at random. Blends and wrong redshifts, off unless asked for, are for the outliers of
+benchmarks. Each cause can be switched off (`Contents`), and what was drawn of each is recorded beside the spectrum (`Truth`).
 """
 
 from dataclasses import dataclass
@@ -38,14 +38,16 @@ class Contents:
     """What spectra hold beside the galaxy model, each switched off by zero.
 
     `narrow` and `broad`: shares of galaxies with narrow and with broad lines of a nucleus. `abundances`: size of the offsets of absorption
-    features (`slipher.physics.abundances`). `calibration`: factor on the recipe's error of calibration. `sky`: residuals, in the noise.
-    `blends` and `wrong_redshifts`: shares of spectra with another galaxy in them, and of those taken to the wrong rest frame.
+    features (`slipher.physics.abundances`). `calibration`, `mismatch`: factors on the recipe's errors of calibration and of templates.
+    `sky`: residuals, in the noise. `blends` and `wrong_redshifts`: shares of spectra with another galaxy in them, and of those taken to
+    the wrong rest frame.
     """
 
     narrow: float = 0.25
     broad: float = 0.04
     abundances: float = 1.0
     calibration: float = 1.0
+    mismatch: float = 1.0
     sky: float = 0.7
     blends: float = 0.0
     wrong_redshifts: float = 0.0
@@ -67,12 +69,23 @@ class Truth(NamedTuple):
     redshift_shift: Float[Array, ""]
 
 
+class Errors(NamedTuple):
+    """Templates of what is added to galaxies' light at an observation's pixels, in their standard deviations.
+
+    `sky` is in units of the noise, `mismatch` a fraction of the light; those of calibration depend on what is covered.
+    """
+
+    rest_aa: Float[Array, "pixel"]
+    sky: Float[Array, "pixel residual"]
+    mismatch: Float[Array, "pixel spline"]
+
+
 class Setting(NamedTuple):
     """What the galaxies of a chunk share in one of their observations."""
 
     view: View
     basis: Float[Array, "pixel component"]
-    sky: Float[Array, "pixel template"]
+    errors: Errors
     redshift: Float[Array, ""]
     low_aa: Float[Array, ""]
     high_aa: Float[Array, ""]
@@ -176,7 +189,9 @@ def mixed(light: simulate.Emitted, truth: Truth, wave_aa: Float[Array, "pixel"])
 # --- an observation --------------------------------------------------------------------------------------------------
 
 
-def setting_of(rng: np.random.Generator, population: Population, library: Library, projection: proj.Projection) -> Setting:
+def setting_of(
+    rng: np.random.Generator, population: Population, systematics: Systematics, library: Library, projection: proj.Projection
+) -> Setting:
     """A random survey, redshift and line-spread function."""
     shared = training_set.draw_setting(rng, population, library, projection.basis)
     wave = np.asarray(shared.view.wave_aa, np.float64)
@@ -184,8 +199,14 @@ def setting_of(rng: np.random.Generator, population: Population, library: Librar
     redshift = float(shared.redshift)
     lsf = np.exp(np.interp(wave, training_set.LSF_ANCHORS_AA, np.asarray(shared.log_lsf)))
     basis = basis_at(projection, wave, lsf, library)
-    templates = sky.templates(wave * (1.0 + redshift))
-    return Setting(shared.view, basis, jnp.asarray(templates), shared.redshift, shared.low_aa, shared.high_aa)
+    errors = errors_at(wave * (1.0 + redshift), redshift, systematics)
+    return Setting(shared.view, basis, errors, shared.redshift, shared.low_aa, shared.high_aa)
+
+
+def errors_at(wave_obs_aa: Float[np.ndarray, "pixel"], redshift: float, systematics: Systematics) -> Errors:
+    """What may be wrong at observed wavelengths (vacuum) of a galaxy of that redshift."""
+    rest = jnp.asarray(wave_obs_aa / (1.0 + redshift), jnp.float32)
+    return Errors(rest, jnp.asarray(sky.templates(wave_obs_aa)), sys_.mismatch_templates(systematics, rest))
 
 
 def basis_at(projection: proj.Projection, wave_aa: np.ndarray, lsf_kms: np.ndarray, library: Library) -> Float[Array, "pixel component"]:
@@ -202,36 +223,46 @@ def observe(
     sn_range: tuple[float, float],
 ) -> Observed:  # fmt: skip
     """What an instrument makes of a galaxy's light; `lit`: 1 where there is any to see."""
-    k = jax.random.split(key, 6)
-    systematics, contents = physics.systematics, physics.contents
-    wave_obs = setting.view.wave_aa * (1.0 + setting.redshift)
+    k = jax.random.split(key, 3)
+    wave_obs = setting.errors.rest_aa * (1.0 + setting.redshift)
     covered = ((wave_obs > setting.low_aa) & (wave_obs < setting.high_aa)).astype(jnp.float32) * surveys.mask(k[0], len(wave_obs)) * lit
-    templates = contents.calibration * sys_.calibration_templates(systematics, setting.view.wave_aa, covered)
-    factor = 1.0 + templates @ jax.random.normal(k[1], templates.shape[1:])
-    expected = simulate.Light(
-        factor * (light.continuum + light.lines), factor * light.continuum, factor * light.lines, light.line_luminosity
-    )
-    shape = surveys.noise_shape(k[2], wave_obs, expected.continuum, setting.low_aa, setting.high_aa)
     low, high = np.log(sn_range)
-    sn = jnp.exp(jax.random.uniform(k[3], minval=low, maxval=high))
-    sigma = shape * jnp.sum(covered * expected.continuum / shape) / jnp.maximum(jnp.sum(covered), 1.0) / sn
-    flux = simulate.record(k[4], expected, sigma, setting.view.wave_aa, systematics)
-    flux += sky.residuals(k[5], setting.sky, sigma, contents.sky)
+    sn = jnp.exp(jax.random.uniform(k[1], minval=low, maxval=high))
+    ends = jnp.array([setting.low_aa, setting.high_aa])
+    flux, sigma = recorded(k[2], light, covered, wave_obs, sn, ends, setting.errors, physics.systematics, physics.contents)
     return Observed(covered * flux, covered / sigma**2, sn)
 
 
+def recorded(
+    key: PRNGKeyArray, light: simulate.Emitted, covered: Float[Array, "pixel"], wave_obs: Float[Array, "pixel"], sn: Array,
+    ends_aa: Float[Array, "two"], errors: Errors, systematics: Systematics, contents: Contents,
+) -> tuple[Float[Array, "pixel"], Float[Array, "pixel"]]:  # fmt: skip
+    """Flux with all that is wrong with it, and the noise that the instrument reports; `sn` is the mean of what is covered."""
+    k = jax.random.split(key, 5)
+    calibration = sys_.calibration_templates(systematics, errors.rest_aa, covered)
+    factor = 1.0 + contents.calibration * (calibration @ jax.random.normal(k[0], calibration.shape[1:]))
+    factor += contents.mismatch * (errors.mismatch @ jax.random.normal(k[1], errors.mismatch.shape[1:]))
+    continuum, lines = factor * light.continuum, factor * light.lines
+    shape = surveys.noise_shape(k[2], wave_obs, continuum, ends_aa[0], ends_aa[1])
+    sigma = shape * jnp.sum(covered * continuum / shape) / jnp.maximum(jnp.sum(covered), 1.0) / sn
+    expected = simulate.Light(continuum + lines, continuum, lines, light.line_luminosity)
+    flux = simulate.record(k[3], expected, sigma, errors.rest_aa, systematics)
+    return flux + sky.residuals(k[4], errors.sky, sigma, contents.sky), sigma
+
+
 def nuisances(
-    ivar: Float[Array, "pixel"], rest_aa: Float[Array, "pixel"], of_sky: Float[Array, "pixel template"], systematics: Systematics
-) -> tuple[Float[Array, "pixel template"], Float[Array, "pixel factor"]]:
-    """Residuals of the sky in the unit of the noise, and factors of calibration: what instruments add to a spectrum."""
+    ivar: Float[Array, "pixel"], errors: Errors, systematics: Systematics
+) -> tuple[Float[Array, "pixel residual"], Float[Array, "pixel factor"]]:
+    """Templates of what no galaxy has: residuals of the sky in the flux' unit, and factors of calibration and mismatch less one."""
     seen = ivar > 0
     sigma = jnp.where(seen, 1.0 / jnp.sqrt(jnp.where(seen, ivar, 1.0)), 0.0)
-    return sigma[:, None] * of_sky, sys_.calibration_templates(systematics, rest_aa, seen.astype(jnp.float32))
+    calibration = sys_.calibration_templates(systematics, errors.rest_aa, seen.astype(jnp.float32))
+    return sigma[:, None] * errors.sky, jnp.concatenate([calibration, errors.mismatch], 1)
 
 
 def collected(seen: Observed, setting: Setting, physics: Physics, projection: proj.Projection, level: Array) -> Statistics:
-    """Statistics of one observation; calibration and sky are marginalised with the sizes at which they are drawn."""
-    templates = nuisances(seen.ivar, setting.view.wave_aa, setting.sky, physics.systematics)
+    """Statistics of one observation; calibration, mismatch and sky are marginalised with their usual sizes."""
+    templates = nuisances(seen.ivar, setting.errors, physics.systematics)
     return sufficient.collect(seen.flux, seen.ivar, setting.basis, *templates, projection, level)
 
 
@@ -286,6 +317,7 @@ def _side(keys: Array, scatter: Array, truth: Truth, setting: Setting, library: 
     return Seen(seen, read, found)
 
 
+@partial(jax.jit, static_argnames="fixed")
 def _drawn(keys: Array, library: Library, fixed: _Fixed) -> Truth:
     physics = Physics(fixed.model, fixed.systematics, fixed.contents, library)
     return jax.vmap(lambda key: draw(key, physics, fixed.redshifts))(keys)
@@ -302,18 +334,11 @@ def _again(keys: Array, scatter: Array, truth: Truth, setting: Setting, library:
     return _side(keys, scatter, truth, setting, library, onto, fixed)
 
 
-@partial(jax.jit, static_argnames="fixed")
-def _twice(keys: Keys, settings: tuple[Setting, Setting], library: Library, onto: Onto, fixed: _Fixed) -> Chunk:
-    truth = _drawn(keys.galaxy, library, fixed)
-    sides = [_side(k, keys.scatter, truth, setting, library, onto, fixed) for k, setting in zip(keys[2:], settings, strict=True)]
-    both = jax.tree.map(lambda *leaves: jnp.stack(leaves, 1), *((s.read, s.statistics, s.pixels.sn) for s in sides))
-    return Chunk(both[0], *(getattr(both[1], name) for name in STATISTICS), both[2], truth)
-
-
 class Simulator(NamedTuple):
     """Chunks of galaxies; the same seed, number and size give the same spectra.
 
-    Each is waited for: XLA's CPU threads have been seen to wait for each other for ever where what follows was dispatched meanwhile.
+    One observation after the other, each waited for: a batch of triangular systems keeps a thread of XLA's waiting for others, and two at
+    once wait for each other for ever where there are two threads.
     """
 
     physics: Physics
@@ -323,25 +348,34 @@ class Simulator(NamedTuple):
     def twice(self, seed: int, number: int, n: int) -> Chunk:
         """Galaxies that are seen twice."""
         rng, keys = self._keys(seed, number, n)
-        settings = tuple(setting_of(rng, self.population, self.physics.library, self.onto.projection) for _ in range(2))
-        return jax.block_until_ready(_twice(keys, settings, self.physics.library, self.onto, self._fixed()))
+        truth = self._truth(keys)
+        sides = [self._again(some, keys.scatter, truth, self._setting(rng)) for some in (keys.first, keys.second)]
+        both = jax.tree.map(lambda *leaves: jnp.stack(leaves, 1), *((s.read, s.statistics, s.pixels.sn) for s in sides))
+        return Chunk(both[0], *(getattr(both[1], name) for name in STATISTICS), both[2], truth)
 
     def once(self, seed: int, number: int, n: int) -> tuple[Setting, Seen, Truth]:
         """Galaxies that are seen once, with their pixels and the setting that they share."""
         rng, keys = self._keys(seed, number, n)
-        setting = setting_of(rng, self.population, self.physics.library, self.onto.projection)
+        setting = self._setting(rng)
         return setting, *jax.block_until_ready(_once(keys, setting, self.physics.library, self.onto, self._fixed()))
 
     def often(self, seed: int, number: int, n: int, times: int) -> tuple[list[tuple[Setting, Seen]], Truth]:
         """The galaxies of `once`, seen so many times, each time by another setting."""
         rng, keys = self._keys(seed, number, n)
-        truth = jax.jit(_drawn, static_argnames="fixed")(keys.galaxy, self.physics.library, fixed=self._fixed())
-        seen = []
+        truth, seen = self._truth(keys), []
         for some in jax.random.split(keys.first[0], (times, n)):
-            setting = setting_of(rng, self.population, self.physics.library, self.onto.projection)
-            found = _again(some, keys.scatter, truth, setting, self.physics.library, self.onto, self._fixed())
-            seen.append((setting, jax.block_until_ready(found)))
+            setting = self._setting(rng)
+            seen.append((setting, self._again(some, keys.scatter, truth, setting)))
         return seen, truth
+
+    def _truth(self, keys: Keys) -> Truth:
+        return jax.block_until_ready(_drawn(keys.galaxy, self.physics.library, self._fixed()))
+
+    def _again(self, keys: Array, scatter: Array, truth: Truth, setting: Setting) -> Seen:
+        return jax.block_until_ready(_again(keys, scatter, truth, setting, self.physics.library, self.onto, self._fixed()))
+
+    def _setting(self, rng: np.random.Generator) -> Setting:
+        return setting_of(rng, self.population, self.physics.systematics, self.physics.library, self.onto.projection)
 
     def _keys(self, seed: int, number: int, n: int) -> tuple[np.random.Generator, Keys]:
         rng = np.random.default_rng([seed, number])

@@ -9,8 +9,10 @@ from typing import NamedTuple
 from ..errors import InputError, ModelFileError
 from ..grids.library import BroadLibrary, Library, load_broad, load_library
 from ..networks import weights
-from . import emulator, latent_recipe, photometric_recipe
+from ..networks.residual import Residual
+from . import emulator, hybrid_recipe, latent_recipe, photometric_recipe
 from .emulator import EmulatedGalaxy
+from .hybrid_recipe import HybridRecipe
 from .latent_recipe import LatentRecipe, TrainedLatents
 from .photometric_recipe import PhotometricRecipe, TrainedPhotometry
 from .recipe import Components, Recipe, TrainedGalaxy, assumptions, parse_recipe, template
@@ -43,6 +45,15 @@ class ShippedLatents(NamedTuple):
     recipe: LatentRecipe
     card: dict
     library: Library
+
+
+class ShippedHybrid(NamedTuple):
+    """A learnt residual with the model of spectra that it belongs to, its recipe and card."""
+
+    residual: Residual
+    base: Shipped
+    recipe: HybridRecipe
+    card: dict
 
 
 class ShippedEmulator(NamedTuple):
@@ -98,7 +109,7 @@ def card(name: str) -> dict:
 
 
 @cache
-def load(name: str) -> Shipped | ShippedPhotometry | ShippedLatents | ShippedEmulator:
+def load(name: str) -> Shipped | ShippedPhotometry | ShippedLatents | ShippedHybrid | ShippedEmulator:
     """A model, checked against the checksum on its card; loaded once a process.
 
     Raises
@@ -110,6 +121,8 @@ def load(name: str) -> Shipped | ShippedPhotometry | ShippedLatents | ShippedEmu
     facts = weights.read_card(folder)
     if facts.get("kind") == emulator.KIND:
         return ShippedEmulator(emulator.load(folder), facts)
+    if facts.get("kind") == hybrid_recipe.KIND:
+        return _hybrid(folder, facts)
     try:
         if facts.get("kind") == photometric_recipe.KIND:
             recipe, library, kind = photometric_recipe.parse_recipe(facts["recipe"]), load_broad(), ShippedPhotometry
@@ -131,3 +144,16 @@ def load(name: str) -> Shipped | ShippedPhotometry | ShippedLatents | ShippedEmu
             mend="Use the version that it was trained by, or train again: slipher train RECIPE.",
         )
     return kind(weights.load_arrays(blank, folder / "weights.safetensors"), recipe, facts, library)
+
+
+def _hybrid(folder: Path, facts: dict) -> ShippedHybrid:
+    """A hybrid model, which was learnt with one base model and holds for no other."""
+    recipe = hybrid_recipe.parse_recipe(facts["recipe"])
+    base = load(recipe.base)
+    if not isinstance(base, Shipped) or base.card["sha256"] != facts.get("base_sha256"):
+        raise ModelFileError(
+            f"{folder}, learnt with another {recipe.base!r}", expected=f"weights of checksum {str(facts.get('base_sha256'))[:12]}",
+            mend="Learn it again: slipher train RECIPE.",
+        )  # fmt: skip
+    blank = hybrid_recipe.template(recipe, base.library)
+    return ShippedHybrid(weights.load_arrays(blank, folder / "weights.safetensors"), base, recipe, facts)

@@ -44,13 +44,20 @@ def fit(spectrum: Spectrum, made: Shipped, name: str, samples: int, sampler: str
     """`slipher.fit` of a spectrum by the model called `name`."""
     began = time.perf_counter()
     data = observed.observe(spectrum, made)
-    rng = rng_of(seed, spectrum.id)
-    density, flow = target(data, made), warp(data, made)
+    return fit_to(spectrum, data, target(data, made), made, name, samples, sampler, seed, began)[0]
+
+
+def fit_to(
+    spectrum: Spectrum, data: Observed, density: Target, made: Shipped, name: str, samples: int, sampler: str, seed: int, began: float
+) -> tuple[Posterior, Float[np.ndarray, "draw parameter"]]:
+    """The posterior given prepared data and an exact density, and its draws of u; `began` by `time.perf_counter`."""
+    rng, flow = rng_of(seed, spectrum.id), warp(data, made)
     result = methods.draw("amortised", rng, density, flow, samples)
     if sampler != "amortised" and _chi2_per_pixel(result.u[: exact.BATCH], density, data) < HOPELESS:
         result = methods.draw(sampler, rng, density, flow, samples)
     finished = finish(rng, result.u, density, data.redshift, data.norm)
-    return posterior(spectrum, name, made, data, result, finished, density, sampler, seed, time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    return posterior(spectrum, name, made, data, result, finished, density, sampler, seed, seconds), result.u
 
 
 def _chi2_per_pixel(u: Float[np.ndarray, "draw parameter"], target: Target, data: Observed) -> float:
@@ -65,9 +72,14 @@ def _floor(ivar: Array, errors: Covariance) -> Float[np.ndarray, "pixel"]:
     return np.sqrt(np.maximum(np.where(seen, inverse, 1.0) ** -2 - np.where(seen, ivar, 1.0) ** -1, 0.0))
 
 
-def target(data: Observed, made: Shipped) -> Target:
-    """The exact posterior density, its error model taken about the projected spectrum."""
-    errors = _errors(data.view, data.ivar, data.basis, data.projected, made.trained.projection.n_continuum, made.recipe.systematics)
+def target(data: Observed, made: Shipped, extra: Float[Array, "pixel template"] | None = None) -> Target:
+    """The exact posterior density, its error model taken about the projected spectrum.
+
+    `extra`: further templates of what the model may lack, in their standard deviations and the unit of the data.
+    """
+    if extra is None:
+        extra = jnp.zeros((len(data.flux), 0))
+    errors = _errors(data.view, data.ivar, *reference(data, made), extra, made.recipe.systematics)
     task = exact.Problem(data.view, errors, data.flux, data.t_universe_gyr)
     return Target(task, made.library, made.recipe.preset, made.recipe.systematics)
 
@@ -83,14 +95,22 @@ def _context(network, features: Array) -> Array:
     return network.context(features)
 
 
-@partial(jax.jit, static_argnames=("n_continuum", "systematics"))
-def _errors(view: View, ivar: Array, basis: Array, projected, n_continuum: int, systematics: Systematics):
-    a = projected.coefficients * projected.norm
-    continuum = basis[:, :n_continuum] @ a[:n_continuum]
-    lines = basis[:, n_continuum:] @ a[n_continuum:]
+def reference(data: Observed, made: Shipped) -> tuple[Float[Array, "pixel"], Float[Array, "pixel"]]:
+    """Continuum and lines as the projection shows them, in the unit of the data."""
+    return _reference(data.basis, data.projected.coefficients * data.projected.norm, made.trained.projection.n_continuum)
+
+
+@partial(jax.jit, static_argnames="n_continuum")
+def _reference(basis: Array, coefficients: Array, n_continuum: int) -> tuple[Array, Array]:
+    return basis[:, :n_continuum] @ coefficients[:n_continuum], basis[:, n_continuum:] @ coefficients[n_continuum:]
+
+
+@partial(jax.jit, static_argnames="systematics")
+def _errors(view: View, ivar: Array, continuum: Array, lines: Array, extra: Array, systematics: Systematics) -> Covariance:
     covered = (ivar > 0).astype(jnp.float32)
     floor = simulate.floor_variance(systematics, view.wave_aa, continuum, lines)
-    return covariance.covariance(ivar, floor, covariance.templates(systematics, view, continuum, lines, covered))
+    templates = covariance.templates(systematics, view, continuum, lines, covered)
+    return covariance.covariance(ivar, floor, jnp.concatenate([templates, extra], 1))
 
 
 class Finished(NamedTuple):

@@ -17,7 +17,6 @@ from jaxtyping import Array, Float
 
 from ..data.observation import Spectrum
 from ..errors import Flag, InputError
-from ..instrument import sky
 from ..instrument import systematics as sys_
 from ..networks import autoencoder, sufficient
 from . import answer, false_alarms, latent_set, observed, shipped
@@ -161,16 +160,14 @@ def _explained(spectrum: Spectrum, seen: observed.Prepared, made: ShippedLatents
     network = made.trained.network
     basis = latent_set.basis_at(network.projection, rest, lsf, made.library)
     systematics = made.recipe.systematics
-    return _explain(
-        jnp.asarray(seen.flux), jnp.asarray(seen.ivar), jnp.asarray(rest, jnp.float32), basis, jnp.asarray(sky.templates(seen.wave_aa)),
-        made.trained, systematics,
-    )  # fmt: skip
+    errors = latent_set.errors_at(seen.wave_aa, seen.redshift, systematics)
+    return _explain(jnp.asarray(seen.flux), jnp.asarray(seen.ivar), basis, errors, made.trained, systematics)
 
 
 @eqx.filter_jit
-def _explain(flux: Array, ivar: Array, rest: Array, basis: Array, of_sky: Array, trained, systematics: sys_.Systematics) -> Explained:
+def _explain(flux: Array, ivar: Array, basis: Array, errors: latent_set.Errors, trained, systematics: sys_.Systematics) -> Explained:
     network = trained.network
-    templates = latent_set.nuisances(ivar, rest, of_sky, systematics)
+    templates = latent_set.nuisances(ivar, errors, systematics)
     found = sufficient.collect(flux, ivar, basis, *templates, network.projection, network.level)
     read = autoencoder.features(found, network.projection, network.level)
     return false_alarms.explain(trained, read, found, flux, ivar, basis, *templates)

@@ -18,7 +18,7 @@ from flowjax.bijections import RationalQuadraticSpline
 from flowjax.utils import get_ravelled_pytree_constructor
 from jaxtyping import Array, Float, PRNGKeyArray
 
-LAYERS, WIDTH, KNOTS, INTERVAL = 6, 64, 8, 5.0  # beyond so many standard deviations the splines go on as lines
+LAYERS, WIDTH, KNOTS, INTERVAL = 8, 64, 12, 8.0  # beyond so many standard deviations the splines go on as lines
 STEPS, BATCH, RATE, AVERAGE = 4000, 512, 2e-3, 0.99
 
 

@@ -33,11 +33,15 @@ STRONG_LINES_AA = (
 
 @dataclass(frozen=True)
 class Ranks:
-    """Sizes of the basis: components of continua, of lines in all, and of the lines of one complex at most."""
+    """Sizes of the basis: components of continua, of lines in all, and of the lines of one complex at most and at least.
+
+    Faint complexes go without components unless they have a least number: three are a line's profile, its width and its shift.
+    """
 
     continuum: int = 52
     lines: int = 60
     one_complex: int = 8
+    least_of_complex: int = 0
 
 
 DEFAULT_RANKS = Ranks()
@@ -209,7 +213,7 @@ def learn(
         block = np.zeros((len(vectors), len(wave_aa)))
         block[:, inside] = vectors
         blocks.append(block)
-        importance.append(singular)
+        importance.append(np.where(np.arange(len(singular)) < ranks.least_of_complex, np.inf, singular))
         owner.extend([number] * len(vectors))
     strongest = np.sort(np.argsort(np.concatenate(importance))[::-1][: ranks.lines])
     owner = np.array(owner)[strongest]
