@@ -107,25 +107,30 @@ def by_components(components: np.ndarray) -> Callable:
 @eqx.filter_jit
 def corrected(trained, read: Array, seen: Statistics) -> autoencoder.Corrected:
     """Corrected latents of spectra [galaxy, ...]."""
-    network, prior = trained.network, trained.prior
-    return jax.lax.map(lambda x: autoencoder.correct(network.encode(x[0]), x[1], network, prior), (read, seen), batch_size=BATCH)
+    return jax.lax.map(lambda x: trained.answer(*x).corrected, (read, seen), batch_size=BATCH)
 
 
 @eqx.filter_jit
-def alone(network, read: Array, seen: Statistics) -> Array:
-    """chi^2 of spectra [galaxy] by the encoder's latents."""
-    return jax.lax.map(lambda x: network.chi2(network.encode(x[0]), x[1]), (read, seen), batch_size=BATCH)
+def chi2_of(trained, read: Array, seen: Statistics) -> tuple[Array, Array, Array]:
+    """chi^2 of spectra [galaxy]: decoded from the encoder's latents, from the corrected ones, and from these with the remainder free."""
+    network = trained.network
+
+    def one(some) -> tuple[Array, Array, Array]:
+        found = trained.answer(*some).corrected
+        return network.chi2(network.encode(some[0]), some[1]), network.chi2(found.latents, some[1]), found.chi2
+
+    return jax.lax.map(one, (read, seen), batch_size=BATCH)
 
 
 def reconstruction(made, simulator: Simulator, n: int) -> list[list[object]]:
-    """Rows by S/N: chi^2 a pixel of the whole basis, of the encoder's latents, the corrected ones, and principal components."""
+    """Rows by S/N: chi^2 a pixel of the whole basis, of the latents (`chi2_of`), and of principal components."""
     network = made.trained.network
     components = by_components(principal(made, network.n_latent, simulator))
     found = []
     for i in range(n // CHUNK):
         _, seen, _ = simulator.once(SEED, i, CHUNK)
         many = seen.statistics
-        chi2 = (many.least, alone(network, seen.read, many), corrected(made.trained, seen.read, many).chi2, components(many))
+        chi2 = (many.least, *chi2_of(made.trained, seen.read, many), components(many))
         found.append(np.array([seen.pixels.sn, *(np.asarray(x) / np.asarray(many.n_pixels) for x in chi2)]))
     sn, *whole = np.concatenate(found, 1)
     return [[name, int(some.sum()), *(f"{np.median(x[some]):.3f}" for x in whole)] for name, some in by_sn(sn) if some.any()]
@@ -158,7 +163,7 @@ def judged(trained, flux: Array, ivar: Array, read: Array, seen: Statistics, bas
         flux, ivar, read, seen, peer = some
         ivar = jnp.where(peer != 0, ivar, 0.0)
         templates = latent_set.nuisances(ivar, errors, systematics)
-        shapes = network.encode(read), autoencoder.correct(network.encode(read), seen, network, trained.prior).latents
+        shapes = network.encode(read), trained.answer(read, seen).corrected.latents
         models = jnp.stack([*(basis @ network.decode(s) for s in shapes), peer])
         return jax.vmap(lambda model: _one_judged(model, flux, ivar, templates, inside))(models)
 
@@ -404,7 +409,7 @@ def physics(made, simulator: Simulator, n: int) -> list[list[object]]:
 def own_text(made, simulator: Simulator, n: int) -> list[str]:
     """slipher alone."""
     network = made.trained.network
-    head = ["S/N", "spectra", "whole basis", "encoder", "corrected", f"mean + {network.n_latent} components"]
+    head = ["S/N", "spectra", "whole basis", "encoder", "corrected", "with remainder", f"mean + {network.n_latent} components"]
     return [
         f"{network.n_latent} latents, {made.card['simulations']:,} galaxies seen twice, {made.card['training_seconds'] / 60:.0f} minutes "
         "of training. chi^2 a pixel of fresh mocks, medians; calibration and sky marginalised, a floor of 1 % in the errors:",

@@ -47,9 +47,8 @@ def explain(
     basis: Float[Array, "pixel component"], nuisance: Float[Array, "pixel template"], multiplied: Float[Array, "pixel factor"],
 ) -> Explained:  # fmt: skip
     """One spectrum by a `slipher.models.latent_recipe.TrainedLatents`; nuisances as in `sufficient.collect`."""
-    found = autoencoder.correct(model.network.encode(read), statistics, model.network, model.prior)
-    shape = model.network.decode(found.latents)
-    predicted = found.amplitude * statistics.scale * (basis @ shape)
+    found, coefficients = model.answer(read, statistics)
+    predicted = statistics.scale * (basis @ coefficients)
     predicted += sufficient.instrumental(flux, ivar, predicted, nuisance, multiplied)
     left = jnp.log(jnp.maximum(found.chi2, 1e-3) / jnp.maximum(statistics.n_pixels, 1.0))
     local = jnp.log(jnp.max(jnp.abs(significance(flux, ivar, predicted))) + 1e-3)

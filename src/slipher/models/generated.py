@@ -1,6 +1,6 @@
 """New galaxies drawn from a generative model and put through a survey: mock spectra that look like data, with their truth.
 
-    p(s) --draw--> latents --decode--> rest-frame spectrum --redshift, line-spread function, noise, mask--> Spectrum
+    p(s) --draw--> latents --decode, remainder--> rest-frame spectrum --redshift, line-spread function, noise, mask--> Spectrum
 
 The decoder's spectra have whatever the model was trained on, nuclei and odd abundances among it; there are no parameters of a galaxy
 behind them. Calibration, mismatch and sky residuals are added as in training. The flux scale is that of the survey's usual noise.
@@ -97,9 +97,9 @@ def _recorded(
     key: Array, trained, basis: Array, wave: Array, errors: latent_set.Errors, sn: Array, ends: Array, systematics: Systematics,
     contents: latent_set.Contents,
 ) -> tuple[Array, Array, Array, Array, Array]:  # fmt: skip
-    k = jax.random.split(key, 3)
+    k = jax.random.split(key, 4)
     latents = trained.density.sample(k[0], 1)[0]
-    shape = trained.network.decode(latents)
+    shape = trained.remainder.draw(k[3], trained.network.decode(latents), trained.network.projection)
     n = trained.network.projection.n_continuum
     light = simulate.Emitted(basis[:, :n] @ shape[:n], basis[:, n:] @ shape[n:], jnp.zeros(0))
     kept = surveys.mask(k[1], len(wave))

@@ -1,6 +1,6 @@
 """Recipes of generative models of spectra: `kind = "latents"` in the TOML file.
 
-    recipe --learn--> projection --simulate, train--> autoencoder --latents of the bright--> density --mocks--> false alarms
+    recipe --learn--> projection --simulate, train--> autoencoder --latents of the bright--> density, remainder --mocks--> false alarms
            --pack--> weights.safetensors + card.json
 
 The counterpart of `recipe` for latents; trainer, weights, cards and the reading of TOML are the same. With a section `[spectra]` the
@@ -10,7 +10,7 @@ same network is trained on real spectra beside the simulated ones: `latent_folde
 import dataclasses
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -26,15 +26,16 @@ from ..errors import InputError
 from ..grids import stars
 from ..grids.library import Library, load_library
 from ..instrument.systematics import Systematics
-from ..networks import autoencoder, latent_density, projection, sufficient, train
-from ..networks.autoencoder import Autoencoder
+from ..networks import autoencoder, latent_density, projection, remainder, sufficient, train
+from ..networks.autoencoder import Autoencoder, Corrected
 from ..networks.autoencoder import Population as Prior
 from ..networks.latent_density import Density
+from ..networks.remainder import Remainder
 from ..networks.sufficient import Statistics
 from ..physics.galaxy import GalaxyModel
 from . import false_alarms, latent_set, packing
 from . import recipe as spectra
-from .latent_set import Chunk, Contents, Onto, Physics, Simulator
+from .latent_set import Chunk, Contents, Onto, Physics, Seen, Simulator
 from .recipe import Components
 from .recipe_text import opened, read_text, section
 from .training_set import Population
@@ -43,6 +44,7 @@ KIND = "latents"
 SECTIONS = ("name", "kind", "preset", "population", "systematics", "contents", "projection", "network", "schedule", "spectra")
 CHUNK = 512  # a multiple of the batches in `latent_set`: with a remainder, threads of XLA have waited for each other for ever
 BRIGHT_CHUNKS, BRIGHT_SN = 40, (40.0, 80.0)  # galaxies whose latents are the population, and their S/N
+REMAINDER_CHUNKS = 6  # galaxies of which it is learnt what latents leave
 USUAL_CHUNKS = 24  # galaxies of all S/N, which say what is usual
 TASK = train.Task(
     ("read", *latent_set.STATISTICS),
@@ -114,16 +116,34 @@ class LatentRecipe:
         return Physics(self.preset, self.systematics, self.contents, library)
 
 
+class Answered(NamedTuple):
+    """A spectrum's corrected latents, and the most likely coefficients in units of its statistics' scale."""
+
+    corrected: Corrected
+    coefficients: Float[Array, "component"]
+
+
 class TrainedLatents(eqx.Module):
-    """What the weights file holds: the autoencoder, and the density of the population's latents."""
+    """What the weights file holds: the autoencoder, the density of the population's latents, and what they leave of galaxies."""
 
     network: Autoencoder
     density: Density
+    remainder: Remainder
 
     @property
     def prior(self) -> Prior:
         """The Gaussian prior of corrections."""
         return Prior(self.density.mean, self.density.covariance)
+
+    def answer(self, read: Float[Array, "feature"], statistics: Statistics) -> Answered:
+        """The encoder's latents corrected by the likelihood, what the decoder leaves over marginalised about the encoder's spectrum."""
+        network = self.network
+        first = network.encode(read)
+        shape = network.decode(first)
+        root = sufficient.amplitude_of(shape, statistics)[0] * self.remainder.at(shape, network.projection)
+        found = autoencoder.correct(first, remainder.marginalised(statistics, root), network, self.prior)
+        decoded = found.amplitude * network.decode(found.latents)
+        return Answered(found, decoded + remainder.expected(decoded, statistics, root))
 
 
 def read_recipe(path: Path) -> LatentRecipe:
@@ -177,7 +197,7 @@ def template(recipe: LatentRecipe, library: Library, sizes: Components) -> Train
     """A model of the right shapes, to be filled with weights."""
     basis = spectra.empty_projection(library, sizes)
     build = eqx.filter_eval_shape(lambda: _network(recipe, basis, jnp.zeros(sizes.n), jnp.eye(sizes.n)))
-    return TrainedLatents(build, latent_density.blank(recipe.sizes.latents))
+    return TrainedLatents(build, latent_density.blank(recipe.sizes.latents), Remainder(jnp.zeros((sizes.n, sizes.n))))
 
 
 def _network(recipe: LatentRecipe, basis: projection.Projection, level: Array, metric: Array) -> Autoencoder:
@@ -247,7 +267,8 @@ def run(recipe: LatentRecipe, out: Path, *, resume: bool = True, progress: Calla
         {"recipe": recipe.text, "slipher": version("slipher"), **assumptions(recipe), **source.identity()},
         task=TASK, resume=resume, progress=progress,
     )  # fmt: skip
-    model = TrainedLatents(network, latent_density.learn(recipe.schedule.seed, source.population(network)))
+    density = latent_density.learn(recipe.schedule.seed, source.population(network))
+    model = TrainedLatents(network, density, remainder_of(network, recipe, source.simulator))
     facts = source.facts(model)
     pack(model, recipe, history, Path(out), time.time() - began, facts)
     return Path(out)
@@ -255,9 +276,19 @@ def run(recipe: LatentRecipe, out: Path, *, resume: bool = True, progress: Calla
 
 def population_of(network: Autoencoder, recipe: LatentRecipe, simulator: Simulator) -> Float[np.ndarray, "galaxy latent"]:
     """Latents of simulated galaxies that are well observed."""
+    return np.concatenate([np.asarray(encoded(network, seen.read)) for seen in _bright(recipe, simulator, 3_000_003, BRIGHT_CHUNKS)])
+
+
+def remainder_of(network: Autoencoder, recipe: LatentRecipe, simulator: Simulator) -> Remainder:
+    """What latents leave of simulated galaxies that are well observed."""
+    chunks = list(_bright(recipe, simulator, 4_000_003, REMAINDER_CHUNKS))
+    latents = jnp.concatenate([encoded(network, seen.read) for seen in chunks])
+    return remainder.learn(network, latents, jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *(seen.statistics for seen in chunks)))
+
+
+def _bright(recipe: LatentRecipe, simulator: Simulator, seed: int, n: int) -> Iterator[Seen]:
     bright = simulator._replace(population=dataclasses.replace(recipe.population, sn=BRIGHT_SN))
-    chunks = (bright.once(recipe.schedule.seed + 3_000_003, i, CHUNK)[1].read for i in range(BRIGHT_CHUNKS))
-    return np.concatenate([np.asarray(encoded(network, read)) for read in chunks])
+    return (bright.once(recipe.schedule.seed + seed, i, CHUNK)[1] for i in range(n))
 
 
 @eqx.filter_jit

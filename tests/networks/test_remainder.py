@@ -1,0 +1,79 @@
+"""The Gaussian remainder, against dense algebra and a planted covariance."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from slipher.networks import autoencoder, remainder, sufficient
+from slipher.networks.projection import Projection
+from slipher.networks.sufficient import Statistics
+
+N, N_CONTINUUM, N_PIXEL = 6, 4, 300
+
+
+def statistics(basis: np.ndarray, data: np.ndarray, sigma: float) -> Statistics:
+    gram = basis.T @ basis / sigma**2
+    centre = np.linalg.solve(gram, basis.T @ data / sigma**2)
+    left = data - basis @ centre
+    values = [gram[np.triu_indices(N)], centre, basis.T @ left / sigma**2, left @ left / sigma**2, float(len(data)), 1.0]
+    return Statistics(*(jnp.asarray(x, jnp.float32) for x in values))
+
+
+@pytest.fixture(scope="module")
+def projection() -> Projection:
+    return Projection(
+        jnp.zeros((10, N), jnp.float16), jnp.zeros(N), jnp.asarray([1.0, 0.25, 0.25, 0.25, 1.0, 1.0]), jnp.ones((1, 2)), N_CONTINUUM
+    )
+
+
+def test_marginalised_statistics_are_those_of_the_dense_covariance():
+    rng = np.random.default_rng(1)
+    basis, root = rng.normal(size=(N_PIXEL, N)), 0.2 * np.tril(rng.normal(size=(N, N)))
+    data, sigma = basis @ rng.normal(size=N) + 0.5 * rng.normal(size=N_PIXEL), 0.5
+    found = remainder.marginalised(statistics(basis, data, sigma), jnp.asarray(root, jnp.float32))
+    dense = np.linalg.inv(sigma**2 * np.eye(N_PIXEL) + basis @ root @ root.T @ basis.T)
+    for shape in rng.normal(size=(3, N)):
+        amplitude = (basis @ shape) @ dense @ data / ((basis @ shape) @ dense @ (basis @ shape))
+        off = data - max(amplitude, 0.0) * basis @ shape
+        assert float(sufficient.chi2(jnp.asarray(shape, jnp.float32), found)) == pytest.approx(off @ dense @ off, rel=2e-3)
+
+
+def test_the_expected_deviation_is_the_posterior_mean():
+    rng = np.random.default_rng(2)
+    basis, root, sigma = rng.normal(size=(N_PIXEL, N)), 0.3 * np.tril(rng.normal(size=(N, N))), 2.0
+    given = rng.normal(size=N)
+    data = basis @ (given + root @ rng.normal(size=N)) + sigma * rng.normal(size=N_PIXEL)
+    found = remainder.expected(jnp.asarray(given, jnp.float32), statistics(basis, data, sigma), jnp.asarray(root, jnp.float32))
+    prior = root @ root.T
+    exact = prior @ basis.T @ np.linalg.solve(sigma**2 * np.eye(N_PIXEL) + basis @ prior @ basis.T, data - basis @ given)
+    np.testing.assert_allclose(found, exact, rtol=5e-3, atol=2e-3)
+
+
+def test_a_planted_covariance_is_found(projection):
+    """Of noisy galaxies, whose noise alone would scatter coefficients as much."""
+    rng = np.random.default_rng(3)
+    network = autoencoder.build(
+        jax.random.key(0), projection, jnp.asarray([1.0, 0, 0, 0, 0, 0]), jnp.eye(N), latents=2, width=8, depth=1, decoder_width=8,
+        decoder_depth=1,
+    )  # fmt: skip
+    root = np.diag([0.0, 0.3, 0.2, 0.1, 0.3, 0.1])
+    root[2, 1] = 0.2
+    latents = jnp.asarray(rng.normal(size=(960, 2)), jnp.float32)
+    seen = []
+    for s in latents:
+        shape = np.asarray(network.decode(s), np.float64)
+        scale = np.asarray(remainder.scales(jnp.asarray(shape, jnp.float32), projection), np.float64)
+        basis = rng.normal(size=(60, N))
+        seen.append(statistics(basis, basis @ (shape + scale * (root @ rng.normal(size=N))) + 0.6 * rng.normal(size=60), 0.6))
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *seen)
+    found = np.asarray(remainder.learn(network, latents, stacked).root)
+    true, got = root @ root.T, found @ found.T
+    np.testing.assert_allclose(got[1:4, 1:4], true[1:4, 1:4], atol=0.025)
+
+
+def test_lines_deviate_by_their_strength(projection):
+    faint, strong = (remainder.scales(jnp.asarray([1.0, 0, 0, 0, x, 0.0]), projection) for x in (0.0, 5.0))
+    np.testing.assert_allclose(faint[:N_CONTINUUM], np.sqrt(projection.variance[:N_CONTINUUM]))
+    assert float(strong[-1]) == pytest.approx(5.0, rel=1e-3)
+    assert float(faint[-1]) == pytest.approx(remainder.LEAST_STRENGTH)
