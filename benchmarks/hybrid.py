@@ -147,7 +147,7 @@ def of_posterior(found: slipher.Posterior) -> tuple[dict[str, tuple[float, float
 def learnt(some: list[slipher.Spectrum], sizes: Sizes) -> ShippedHybrid:
     """A hybrid of `galaxy`."""
     base = shipped.load("galaxy")
-    made = hybrid_learning.learn(some, base, sizes, progress=lambda text: print(text, flush=True) if "round" in text else None)
+    made = hybrid_learning.learn(some, base, sizes, progress=lambda *step: print(*step, flush=True) if step[2] else None)
     recipe = HybridRecipe("hybrid", "galaxy", "", sizes, "")
     return ShippedHybrid(made.residual, base, recipe, {"sha256": "", "slipher": "", **made.facts})
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 from scipy import sparse
 
 from ..data.observation import Spectrum
@@ -27,7 +27,7 @@ from ..files import write_atomically
 from ..grids.library import Library
 from ..inference import covariance, exact, likelihood, residual_learning
 from ..inference.exact import Target
-from ..inference.residual_learning import Linearised
+from ..inference.residual_learning import Linearised, Posterior
 from ..instrument import simulate, spectrograph
 from ..instrument.systematics import Systematics, groups_of
 from ..networks import residual, weights
@@ -67,7 +67,7 @@ class Learnt(NamedTuple):
 
 
 def learn(spectra_: Sequence[Spectrum], base: Shipped, sizes: Sizes, *, progress: Callable | None = None) -> Learnt:
-    """The residual of a base model over spectra that it should describe.
+    """The residual of a base model over spectra that it should describe; `progress` is called with (done, total, facts).
 
     Raises
     ------
@@ -76,44 +76,49 @@ def learn(spectra_: Sequence[Spectrum], base: Shipped, sizes: Sizes, *, progress
     """
     if len(spectra_) < LEAST_SPECTRA:
         raise InputError(f"{len(spectra_)} spectra", expected=f"at least {LEAST_SPECTRA}", mend="Give more, or fit with the base model.")
-    tell = progress or (lambda *_: None)
+    tell, total = progress or (lambda *_: None), len(spectra_) + ROUNDS
     galaxies = []
-    for i, spectrum in enumerate(spectra_):
-        data = observed.observe(spectrum, base)
-        density = spectra.target(data, base)
-        galaxies.append(Galaxy(data, density, _first(spectrum, data, density, base, sizes.seed)))
-        tell(f"reference point {i + 1} of {len(spectra_)}")
-    rng = np.random.default_rng(sizes.seed)
-    held = rng.permutation(len(galaxies)) < round(sizes.held_back * len(galaxies))
+    for spectrum in spectra_:
+        galaxies.append(_begun(spectrum, base, sizes.seed))
+        tell(len(galaxies), total, {})
+    held = np.random.default_rng(sizes.seed).permutation(len(galaxies)) < round(sizes.held_back * len(galaxies))
     rho, facts = None, {}
     for turn in range(ROUNDS):
-        linear = [linearise(one, base) for one in galaxies]
-        pattern = residual_learning.pattern_of(linear)
-        found = [residual_learning.summary(one, pattern) for one in linear]
-        free, n_forbidden = _free(galaxies, base, sizes)
-        size = np.concatenate([np.full(len(residual.KNOTS), sizes.factor), np.full(pattern.n - len(residual.KNOTS), sizes.line_ew_aa)])
-        used = [one for one, out in zip(found, held, strict=True) if not out]
-        rho, evidence = residual_learning.learn(
-            used, pattern, free, size, sizes.latents, seed=sizes.seed, rounds=sizes.iterations, start=rho
-        )
-        points = [residual_learning.posterior(one, rho, pattern) for one in found]
-        nothing = [residual_learning.posterior(one, np.zeros_like(rho), pattern).log_evidence for one in found]
-        gain = np.array([one.log_evidence for one in points]) - nothing
-        facts = {
-            "spectra": len(galaxies), "held_back": int(held.sum()), "directions_of_physics": n_forbidden,
-            "gain_nats": round(float(np.median(gain[~held])), 2),
-            "gain_nats_held_back": round(float(np.median(gain[held])), 2) if held.any() else None,
-        }  # fmt: skip
-        tell(f"round {turn + 1} of {ROUNDS}: evidence {evidence[0]:.1f} to {evidence[-1]:.1f}, {facts}")
+        rho, points, facts = _round(galaxies, held, rho, base, sizes)
         galaxies = [one._replace(u=_moved(one.u, point.x[: len(one.u)])) for one, point in zip(galaxies, points, strict=True)]
+        tell(len(galaxies) + turn + 1, total, facts)
     n = len(residual.KNOTS)
     return Learnt(Residual(jnp.asarray(rho[:n], jnp.float32), jnp.asarray(rho[n:], jnp.float32)), facts)
 
 
-def _first(spectrum: Spectrum, data: Observed, density: Target, base: Shipped, seed: int) -> Float[np.ndarray, "parameter"]:
-    """The likeliest of some draws of the network."""
+def _begun(spectrum: Spectrum, base: Shipped, seed: int) -> Galaxy:
+    """A spectrum made ready, about the likeliest of some draws of the network."""
+    data = observed.observe(spectrum, base)
+    density = spectra.target(data, base)
     draws = spectra.warp(data, base).sample(rng_of(seed, spectrum.id), N_START)[0]
-    return np.asarray(draws[np.argmax(np.nan_to_num(density.log_posterior(draws), nan=-np.inf))], np.float64)
+    return Galaxy(data, density, np.asarray(draws[np.argmax(np.nan_to_num(density.log_posterior(draws), nan=-np.inf))], np.float64))
+
+
+def _round(
+    galaxies: list[Galaxy], held: Bool[np.ndarray, "galaxy"], rho: Float[np.ndarray, "unknown column"] | None, base: Shipped, sizes: Sizes
+) -> tuple[Float[np.ndarray, "unknown column"], list[Posterior], dict]:
+    """The residual about the galaxies' reference points, their posteriors given it, and what the card says."""
+    linear = [linearise(one, base) for one in galaxies]
+    pattern = residual_learning.pattern_of(linear)
+    found = [residual_learning.summary(one, pattern) for one in linear]
+    free, n_forbidden = _free(galaxies, base, sizes)
+    size = np.concatenate([np.full(len(residual.KNOTS), sizes.factor), np.full(pattern.n - len(residual.KNOTS), sizes.line_ew_aa)])
+    used = [one for one, out in zip(found, held, strict=True) if not out]
+    rho, _ = residual_learning.learn(used, pattern, free, size, sizes.latents, seed=sizes.seed, rounds=sizes.iterations, start=rho)
+    points = [residual_learning.posterior(one, rho, pattern) for one in found]
+    nothing = [residual_learning.posterior(one, np.zeros_like(rho), pattern).log_evidence for one in found]
+    gain = np.array([one.log_evidence for one in points]) - nothing
+    facts = {
+        "spectra": len(galaxies), "held_back": int(held.sum()), "directions_of_physics": n_forbidden,
+        "gain_nats": round(float(np.median(gain[~held])), 2),
+        "gain_nats_held_back": round(float(np.median(gain[held])), 2) if held.any() else None,
+    }  # fmt: skip
+    return rho, points, facts
 
 
 def _moved(u: np.ndarray, change: np.ndarray) -> Float[np.ndarray, "parameter"]:
@@ -214,7 +219,7 @@ def _log_tangents(u: Array, t_universe: Array, view, library: Library, model: Ga
 def run(recipe: HybridRecipe, out: Path, *, resume: bool = True, progress: Callable | None = None) -> Path:
     """Learn a recipe's residual in the folder `out`, which then holds weights.safetensors and card.json; returns it.
 
-    `resume` has no meaning here: learning takes minutes. `progress` is told what is done, as text.
+    `resume` has no meaning here: learning takes minutes.
 
     Raises
     ------
