@@ -31,7 +31,7 @@ def planted() -> tuple[np.ndarray, list[rl.Linearised]]:
 
 def test_posterior_and_evidence_are_those_of_the_dense_gaussian(planted):
     rho, galaxies = planted
-    one, pattern = galaxies[0], rl.pattern_of(galaxies)
+    one, pattern = galaxies[0], rl.pattern_of(one.changed for one in galaxies)
     found = rl.posterior(rl.summary(one, pattern), rho, pattern)
     seen = one.weight > 0
     columns = np.concatenate([one.fixed, one.changed @ rho[:, 1:]], 1)[seen]
@@ -51,7 +51,7 @@ def test_posterior_and_evidence_are_those_of_the_dense_gaussian(planted):
 
 def test_planted_factors_are_found_and_the_evidence_rises(planted):
     rho, galaxies = planted
-    pattern = rl.pattern_of(galaxies)
+    pattern = rl.pattern_of(one.changed for one in galaxies)
     some = [rl.summary(one, pattern) for one in galaxies]
     found, evidence = rl.learn(some, pattern, np.eye(N_UNKNOWN), np.full(N_UNKNOWN, 0.3), 2, rounds=40)
     assert np.all(np.diff(evidence) > -1e-3 * np.abs(evidence[-1]))
@@ -65,7 +65,7 @@ def test_planted_factors_are_found_and_the_evidence_rises(planted):
 
 def test_what_is_forbidden_is_not_learnt(planted):
     rho, galaxies = planted
-    pattern = rl.pattern_of(galaxies)
+    pattern = rl.pattern_of(one.changed for one in galaxies)
     some = [rl.summary(one, pattern) for one in galaxies]
     forbidden = rho[:, :1] / np.linalg.norm(rho[:, 0])
     free = rl.allowed(forbidden)

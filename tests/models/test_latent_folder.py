@@ -359,7 +359,7 @@ def _small(basis, monkeypatch):
     monkeypatch.setattr(latent_set, "learn_projection", lambda *_, **__: basis)
     monkeypatch.setattr(latent_density, "LAYERS", 1)
     monkeypatch.setattr(latent_density, "learn", partial(latent_density.learn, steps=5))
-    for name, value in {"CHUNK": 32, "BRIGHT_CHUNKS": 1, "USUAL_CHUNKS": 1}.items():
+    for name, value in {"CHUNK": 32, "BRIGHT_CHUNKS": 1, "REMAINDER_CHUNKS": 1, "USUAL_CHUNKS": 1}.items():
         monkeypatch.setattr(latent_recipe, name, value)
 
 

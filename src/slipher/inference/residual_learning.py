@@ -12,6 +12,7 @@ or dispersion can explain is theirs. What a systematic error has in common with 
 data tells it from them. Pixels enter once (`summary`): an iteration then costs milliseconds a galaxy.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -77,11 +78,11 @@ def summary(one: Linearised, pattern: Pattern) -> Summary:
     )  # fmt: skip
 
 
-def pattern_of(galaxies: list[Linearised]) -> Pattern:
-    """Where any of them has something."""
+def pattern_of(changed: Iterable[sparse.csr_matrix]) -> Pattern:
+    """Where X'WX of any galaxy has something, from each one's X."""
     total = None
-    for one in galaxies:
-        some = abs(one.changed)
+    for one in changed:
+        some = abs(one)
         found = (some.T @ some).astype(bool).astype(np.int8)
         total = found if total is None else (total + found).astype(bool).astype(np.int8)
     full = total.tocoo()

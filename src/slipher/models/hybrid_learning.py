@@ -27,7 +27,7 @@ from ..files import write_atomically
 from ..grids.library import Library
 from ..inference import covariance, exact, likelihood, residual_learning
 from ..inference.exact import Target
-from ..inference.residual_learning import Linearised, Posterior
+from ..inference.residual_learning import Linearised, Pattern, Posterior
 from ..instrument import simulate, spectrograph
 from ..instrument.systematics import Systematics, groups_of
 from ..networks import residual, weights
@@ -82,9 +82,10 @@ def learn(spectra_: Sequence[Spectrum], base: Shipped, sizes: Sizes, *, progress
         galaxies.append(_begun(spectrum, base, sizes.seed))
         tell(len(galaxies), total, {})
     held = np.random.default_rng(sizes.seed).permutation(len(galaxies)) < round(sizes.held_back * len(galaxies))
+    pattern = residual_learning.pattern_of(_changed(one.data, 1.0, 1.0, base) for one in galaxies)
     rho, facts = None, {}
     for turn in range(ROUNDS):
-        rho, points, facts = _round(galaxies, held, rho, base, sizes)
+        rho, points, facts = _round(galaxies, pattern, held, rho, base, sizes)
         galaxies = [one._replace(u=_moved(one.u, point.x[: len(one.u)])) for one, point in zip(galaxies, points, strict=True)]
         tell(len(galaxies) + turn + 1, total, facts)
     n = len(residual.KNOTS)
@@ -100,12 +101,12 @@ def _begun(spectrum: Spectrum, base: Shipped, seed: int) -> Galaxy:
 
 
 def _round(
-    galaxies: list[Galaxy], held: Bool[np.ndarray, "galaxy"], rho: Float[np.ndarray, "unknown column"] | None, base: Shipped, sizes: Sizes
-) -> tuple[Float[np.ndarray, "unknown column"], list[Posterior], dict]:
+    galaxies: list[Galaxy], pattern: Pattern, held: Bool[np.ndarray, "galaxy"], rho: Float[np.ndarray, "unknown column"] | None,
+    base: Shipped, sizes: Sizes,
+) -> tuple[Float[np.ndarray, "unknown column"], list[Posterior], dict]:  # fmt: skip
     """The residual about the galaxies' reference points, their posteriors given it, and what the card says."""
-    linear = [linearise(one, base) for one in galaxies]
-    pattern = residual_learning.pattern_of(linear)
-    found = [residual_learning.summary(one, pattern) for one in linear]
+    # One after the other: a galaxy's pixels take megabytes, its summary kilobytes.
+    found = [residual_learning.summary(linearise(one, base), pattern) for one in galaxies]
     free, n_forbidden = _free(galaxies, base, sizes)
     size = np.concatenate([np.full(len(residual.KNOTS), sizes.factor), np.full(pattern.n - len(residual.KNOTS), sizes.line_ew_aa)])
     used = [one for one, out in zip(found, held, strict=True) if not out]
@@ -140,11 +141,15 @@ def linearise(one: Galaxy, base: Shipped) -> Linearised:
     weight = np.where((ivar > 0) & away, 1.0 / (np.where(ivar > 0, 1.0 / np.where(ivar > 0, ivar, 1.0), 1.0) + floor), 0.0)
     model = continuum + lines
     level = float(simulate.v_band_light(data.view.wave_aa, jnp.asarray(continuum, jnp.float32)))
-    profiles = level * hybrid.line_profiles(data.view, base.library)
     fixed = np.concatenate([tangents, AMPLITUDE_SD * model[:, None], design, templates], 1)
     offset = np.concatenate([-one.u, np.zeros(fixed.shape[1] - len(one.u))])
-    changed = sparse.hstack([residual.splines(rest).multiply(model[:, None]), sparse.csr_matrix(profiles)]).tocsr()
-    return Linearised(flux - model, weight, fixed, offset, changed)
+    return Linearised(flux - model, weight, fixed, offset, _changed(data, model[:, None], level, base))
+
+
+def _changed(data: Observed, model: Float[np.ndarray, "pixel 1"] | float, level: float, base: Shipped) -> sparse.csr_matrix:
+    """What the residual's unknowns do to the pixels: splines times the model, and faint lines of a unit of the light's level."""
+    splines = residual.splines(np.asarray(data.view.wave_aa, np.float64))
+    return sparse.hstack([splines.multiply(model), sparse.csr_matrix(level * hybrid.line_profiles(data.view, base.library))]).tocsr()
 
 
 @partial(jax.jit, static_argnames=("model", "systematics"))

@@ -36,6 +36,7 @@ from ..instrument.systematics import Systematics
 from ..networks import autoencoder, sufficient
 from ..networks import projection as proj
 from ..networks.autoencoder import Autoencoder
+from ..networks.remainder import Remainder
 from ..networks.sufficient import Statistics
 from . import false_alarms, latent_recipe, latent_set, observed, spectrum_latents
 from .false_alarms import Explained
@@ -52,7 +53,7 @@ ROUNDS = 30  # of expectation maximisation
 SMOOTH, NEARBY = 1.0, 8.0  # sd of the smoothing of components, and of what is near, in knots of 69 km/s
 CLEARLY = 2.0  # of the noise' variance
 LEAST_USUAL = 500  # spectra held back from which it is learnt what is usual
-MOST_VIEWS = 4  # of one spectrum in the population
+MOST_VIEWS = 4  # of one spectrum in the population, and in what latents leave
 N_SHOWN = 200  # spectra of which the card says how well they are reproduced
 LOSSES = 4  # stretches that are lost
 
@@ -413,20 +414,35 @@ class Mixture(NamedTuple):
         read, statistics, sn = jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *found)
         return Pairs(read, *(getattr(statistics, name) for name in latent_set.STATISTICS), sn)
 
-    def real_views(self) -> int:
-        """How many of the population's latents are of real spectra: as many as the recipe has it, but few of each spectrum."""
-        every = latent_recipe.CHUNK * latent_recipe.BRIGHT_CHUNKS
+    def real_views(self, every: int) -> int:
+        """How many of so many well-observed galaxies are real: as many as the recipe has it, but few views of each spectrum."""
         return 2 * (min(round((1.0 - self.recipe.spectra.simulated) * every), MOST_VIEWS * len(self._better_half())) // 2)
 
+    def _well_observed(self, every: int, stream: int) -> tuple[Float[Array, "view feature"], Statistics]:
+        """What the encoder reads of the better half of the real spectra in S/N, and statistics [view, ...].
+
+        No noise is added, which is no part of a population; what is lost makes several views of one spectrum.
+        """
+        some, rng = self._better_half(), np.random.default_rng([self.recipe.schedule.seed, stream])
+        drawn = np.sort(np.arange(self.real_views(every) // 2) % len(some))
+        made = self.pairs(rng, some, drawn, replace(self.recipe.spectra, fainter=1.0))
+        flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), made)
+        return flat.read, jax.vmap(Statistics)(*(getattr(flat, name) for name in latent_set.STATISTICS))
+
     def population(self, network: Autoencoder) -> Float[np.ndarray, "galaxy latent"]:
-        """Latents of which the density is learnt: of the better half of the real spectra in S/N, and of simulated ones."""
-        some, views = self._better_half(), self.real_views()
-        rng = np.random.default_rng([self.recipe.schedule.seed, 2])
+        """Latents of which the density is learnt: of well-observed real spectra, and of simulated ones."""
         simulated = latent_recipe.population_of(network, self.recipe, self.simulator)
-        # Noise that is added is no part of the population; what is lost makes several views of one spectrum.
-        made = self.pairs(rng, some, np.sort(np.arange(views // 2) % len(some)), replace(self.recipe.spectra, fainter=1.0))
-        real = np.asarray(latent_recipe.encoded(network, made.read.reshape(views, -1)))
-        return np.concatenate([rng.permutation(simulated)[: len(simulated) - views], real])
+        read, _ = self._well_observed(len(simulated), 2)
+        kept = np.random.default_rng([self.recipe.schedule.seed, 3]).permutation(simulated)[: len(simulated) - len(read)]
+        return np.concatenate([kept, np.asarray(latent_recipe.encoded(network, read))])
+
+    def remainder(self, network: Autoencoder) -> Remainder:
+        """What latents leave of well-observed galaxies, real and simulated: the components besides are of real ones only."""
+        simulated = latent_recipe.well_observed(self.recipe, self.simulator)
+        every = len(simulated[0])
+        real = self._well_observed(every, 4)
+        both = jax.tree.map(lambda a, b: jnp.concatenate([a[: every - len(b)], b]), simulated, real)
+        return latent_recipe.remainder_of(network, *both)
 
     def _better_half(self) -> list[Galaxy]:
         order = np.argsort([-galaxy.spectrum.median_sn() for galaxy in self.folder.trained_on], kind="stable")
@@ -441,7 +457,7 @@ class Mixture(NamedTuple):
         told = {
             "sha256": checksum(folder), "trained_on": len(folder.trained_on), "held_back": held,
             "chi2_per_pixel": {"trained_on": self._chi2(model, folder.trained_on), "held_back": self._chi2(model, folder.held_back)},
-            "population_real": round(self.real_views() / every, 4),
+            "population_real": round(self.real_views(every) / every, 4),
             "usual_of": f"{held} spectra held back" if real else f"simulations: {held} spectra are held back, {LEAST_USUAL} are needed",
             **self.extension, "left_out": folder.left_out,
         }  # fmt: skip

@@ -230,6 +230,10 @@ class Simulations(NamedTuple):
         """Latents of which the density is learnt."""
         return population_of(network, self.recipe, self.simulator)
 
+    def remainder(self, network: Autoencoder) -> Remainder:
+        """What latents leave."""
+        return remainder_of(network, *well_observed(self.recipe, self.simulator))
+
     def facts(self, model: TrainedLatents) -> dict:
         """What the card says of usual spectra."""
         return {"usual": usual(model, self.recipe, self.simulator)}
@@ -259,7 +263,6 @@ def run(recipe: LatentRecipe, out: Path, *, resume: bool = True, progress: Calla
     InputError
         If the folder holds a run of another recipe or of other spectra; of a recipe with `[spectra]` also if none of those is usable.
     """
-    began = time.time()
     source = _source(recipe, recipe.physics(load_library()))
     basis, level = source.simulator.onto
     network, history = train.train(
@@ -267,10 +270,11 @@ def run(recipe: LatentRecipe, out: Path, *, resume: bool = True, progress: Calla
         {"recipe": recipe.text, "slipher": version("slipher"), **assumptions(recipe), **source.identity()},
         task=TASK, resume=resume, progress=progress,
     )  # fmt: skip
+    trained = time.time()
     density = latent_density.learn(recipe.schedule.seed, source.population(network))
-    model = TrainedLatents(network, density, remainder_of(network, recipe, source.simulator))
+    model = TrainedLatents(network, density, source.remainder(network))
     facts = source.facts(model)
-    pack(model, recipe, history, Path(out), time.time() - began, facts)
+    pack(model, recipe, history, Path(out), history[-1]["seconds"] + time.time() - trained, facts)
     return Path(out)
 
 
@@ -279,11 +283,15 @@ def population_of(network: Autoencoder, recipe: LatentRecipe, simulator: Simulat
     return np.concatenate([np.asarray(encoded(network, seen.read)) for seen in _bright(recipe, simulator, 3_000_003, BRIGHT_CHUNKS)])
 
 
-def remainder_of(network: Autoencoder, recipe: LatentRecipe, simulator: Simulator) -> Remainder:
-    """What latents leave of simulated galaxies that are well observed."""
-    chunks = list(_bright(recipe, simulator, 4_000_003, REMAINDER_CHUNKS))
-    latents = jnp.concatenate([encoded(network, seen.read) for seen in chunks])
-    return remainder.learn(network, latents, jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *(seen.statistics for seen in chunks)))
+def well_observed(recipe: LatentRecipe, simulator: Simulator) -> tuple[Float[Array, "galaxy feature"], Statistics]:
+    """Simulated galaxies of which it is learnt what latents leave: what the encoder reads, and statistics [galaxy, ...]."""
+    chunks = [(seen.read, seen.statistics) for seen in _bright(recipe, simulator, 4_000_003, REMAINDER_CHUNKS)]
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *chunks)
+
+
+def remainder_of(network: Autoencoder, read: Float[Array, "galaxy feature"], statistics: Statistics) -> Remainder:
+    """What latents leave of galaxies that are well observed."""
+    return remainder.learn(network, encoded(network, read), statistics)
 
 
 def _bright(recipe: LatentRecipe, simulator: Simulator, seed: int, n: int) -> Iterator[Seen]:

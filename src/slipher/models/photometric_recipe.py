@@ -7,7 +7,6 @@ The counterpart of `recipe` for bands; trainer, weights, cards and the reading o
 
 import dataclasses
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -110,14 +109,14 @@ def run(recipe: PhotometricRecipe, out: Path, *, resume: bool = True, progress: 
     InputError
         If the folder holds a run of another recipe.
     """
-    began, library = time.time(), load_broad()
+    library = load_broad()
     prior = photometric_set.learn_prior(recipe.schedule.seed, recipe.assumed, recipe.population, library)
     simulate = photometric_set.simulator(recipe.assumed, recipe.population, library, prior)
     network, history = train.train(
         _network(recipe), simulate, recipe.schedule, Path(out),
         {"recipe": recipe.text, "slipher": version("slipher"), **assumptions(recipe)}, resume=resume, progress=progress,
     )  # fmt: skip
-    pack(TrainedPhotometry(prior, network), recipe, history, Path(out), time.time() - began, novelty_of(simulate, recipe))
+    pack(TrainedPhotometry(prior, network), recipe, history, Path(out), history[-1]["seconds"], novelty_of(simulate, recipe))
     return Path(out)
 
 

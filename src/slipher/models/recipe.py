@@ -8,7 +8,6 @@ uninterrupted one.
 
 import dataclasses
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -149,7 +148,6 @@ def run(recipe: Recipe, out: Path, *, resume: bool = True, progress: Callable | 
     InputError
         If the folder holds a run of another recipe.
     """
-    began = time.time()
     library = load_library()
     basis = training_set.learn_projection(recipe.schedule.seed, recipe.preset, library, recipe.systematics, recipe.population, recipe.ranks)
     simulate = training_set.simulator(recipe.preset, recipe.population, recipe.systematics, library, basis)
@@ -157,7 +155,7 @@ def run(recipe: Recipe, out: Path, *, resume: bool = True, progress: Callable | 
         _network(recipe, components_of(basis)), simulate, recipe.schedule, Path(out),
         {"recipe": recipe.text, "slipher": version("slipher"), **assumptions(recipe)}, resume=resume, progress=progress,
     )  # fmt: skip
-    pack(TrainedGalaxy(basis, network), recipe, history, Path(out), time.time() - began, novelty_of(simulate, recipe))
+    pack(TrainedGalaxy(basis, network), recipe, history, Path(out), history[-1]["seconds"], novelty_of(simulate, recipe))
     return Path(out)
 
 

@@ -7,6 +7,7 @@ moment resumes to the weights of the uninterrupted run. A run is refused if its 
 """
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -98,6 +99,8 @@ def train(
 ) -> tuple[eqx.Module, list[dict]]:  # fmt: skip
     """Train (or go on training) a network; returns the averaged network and the history of losses.
 
+    Each row of the history says how many seconds the run had taken, with those of earlier processes up to the checkpoint they left.
+
     Parameters
     ----------
     simulate
@@ -112,6 +115,7 @@ def train(
     InputError
         If the folder holds a run of another configuration.
     """
+    began = time.time()
     folder.mkdir(parents=True, exist_ok=True)
     claim(folder, {**configuration, "schedule": asdict(schedule)}, resume)
     validation = _validation(simulate, schedule, folder)
@@ -120,13 +124,14 @@ def train(
     state = State(network, optimiser.init(_learnt(network, task)), network, jnp.array(0))
     state, history = kept(state, folder)
     history = [row for row in history if row["chunk"] <= int(state.chunks_done)]
+    began -= history[-1]["seconds"] if history else 0.0
     window = _Window(folder / "window", schedule, simulate, task.fields)
     step = _make_step(optimiser, schedule.average, task)
     for chunk in range(int(state.chunks_done), schedule.chunks):
         loss, state = _one_chunk(window, chunk, state, schedule, step)
         row = {"chunk": chunk + 1, "loss": loss}
         if (chunk + 1) % schedule.checkpoint_every == 0 or chunk + 1 == schedule.chunks:
-            row["validation"] = float(_mean_loss(state.averaged, validation, task))
+            row |= {"validation": float(_mean_loss(state.averaged, validation, task)), "seconds": time.time() - began}
             history.append(row)
             keep(state, history, folder)
         if progress is not None:
