@@ -78,6 +78,37 @@ def test_a_transposed_array_is_stored_as_it_reads(tmp_path):
     np.testing.assert_array_equal(load_file(tmp_path / "a.safetensors")["['a']"], tree["a"])
 
 
+def mostly_zero() -> dict[str, np.ndarray]:
+    """A basis of lines, of a size that is no multiple of eight."""
+    basis = np.zeros((2001, 7), np.float16)
+    basis[::9, 3] = np.random.default_rng(2).normal(size=223)
+    return {"basis": jnp.asarray(basis), "order": jnp.arange(3)}
+
+
+def test_a_large_array_that_is_mostly_zero_takes_little_room_and_comes_back(tmp_path):
+    path, tree = tmp_path / "weights.safetensors", mostly_zero()
+    weights.save_arrays(tree, path)
+    assert path.stat().st_size < 0.2 * tree["basis"].nbytes
+    back = weights.load_arrays(jax.tree.map(jnp.zeros_like, tree), path)
+    for name, array in tree.items():
+        assert back[name].dtype == array.dtype
+        np.testing.assert_array_equal(back[name], array)
+
+
+@pytest.mark.parametrize("part", ["@values", "@where", "@shape", None])
+def test_half_of_a_packed_array_is_refused(tmp_path, part):
+    path, tree = tmp_path / "weights.safetensors", mostly_zero()
+    weights.save_arrays(tree, path)
+    stored = load_file(path)
+    name = next(name for name in stored if name.endswith(part or "@values"))
+    stored[name] = stored[name][1:]
+    if part is not None:
+        del stored[name]
+    save_file(stored, path)
+    with pytest.raises(ModelFileError, match="cannot be read"):
+        weights.load_arrays(tree, path)
+
+
 def test_the_checksum_is_that_of_the_bytes(tmp_path):
     path = tmp_path / "weights.safetensors"
     assert weights.save_arrays(make(1), path) == weights.sha256(path)

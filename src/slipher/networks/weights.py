@@ -1,7 +1,8 @@
 """Model files are data: safetensors by name, a JSON card with their checksum; nothing is unpickled or executed.
 
 Leaves are stored under their path in the tree ("embedding.layers[0].weight"), never by position, so that a changed architecture cannot
-silently load weights into the wrong places. Frozen card facts (recipe, seed, version, calibration, limits) lie beside the weights.
+silently load weights into the wrong places. Large leaves that are mostly zero (a basis of lines) are stored as what is not zero, a bit for
+each element saying where that is. Frozen card facts (recipe, seed, version, calibration, limits) lie beside the weights.
 """
 
 import hashlib
@@ -19,6 +20,9 @@ from safetensors.numpy import save
 from ..errors import ModelFileError
 
 Tree = Any
+
+LARGE = 10_000  # elements
+VALUES, WHERE, SHAPE = "@values", "@where", "@shape"  # of a leaf that is mostly zero, behind its name
 
 
 def named_leaves(tree: Tree) -> dict[str, jax.Array | jax.ShapeDtypeStruct]:
@@ -39,8 +43,27 @@ def _kind(leaf: Any) -> tuple[tuple[int, ...], bool]:
 def save_arrays(tree: Tree, path: Path) -> str:
     """Write the tree's arrays; returns the file's sha256."""
     # Not by safetensors' own `save_file`: only the owner could read its files. (ascontiguousarray would turn scalars into vectors.)
-    path.write_bytes(save({name: np.array(leaf, order="C") for name, leaf in named_leaves(tree).items()}))
+    packed = [_packed(name, np.array(leaf, order="C")) for name, leaf in named_leaves(tree).items()]
+    path.write_bytes(save({name: array for leaf in packed for name, array in leaf.items()}))
     return sha256(path)
+
+
+def _packed(name: str, leaf: np.ndarray) -> dict[str, np.ndarray]:
+    there = leaf != 0
+    if leaf.size < LARGE or 2 * there.sum() > leaf.size:
+        return {name: leaf}
+    return {name + VALUES: leaf[there], name + WHERE: np.packbits(there), name + SHAPE: np.array(leaf.shape, np.int64)}
+
+
+def _unpacked(stored: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Leaves by name; ValueError where a packed one contradicts itself, KeyError where a part of it is missing."""
+    leaves = {name: array for name, array in stored.items() if "@" not in name}
+    for name in {name.partition("@")[0] for name in stored} - set(leaves):
+        values, where, shape = (stored[name + part] for part in (VALUES, WHERE, SHAPE))
+        there = np.unpackbits(where).astype(bool)[: np.prod(shape)].reshape(shape)
+        leaves[name] = np.zeros(shape, values.dtype)
+        leaves[name][there] = values
+    return leaves
 
 
 def load_arrays(template: Tree, path: Path) -> Tree:
@@ -53,8 +76,8 @@ def load_arrays(template: Tree, path: Path) -> Tree:
     """
     try:
         with safe_open(path, framework="numpy") as file:
-            stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (OSError, SafetensorError) as error:
+            stored = _unpacked({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (not a dict)
+    except (OSError, SafetensorError, ValueError, KeyError) as error:
         raise ModelFileError(
             f"{path} cannot be read ({error})", expected="a safetensors file", mend="Reinstall slipher or train again."
         ) from error
