@@ -29,8 +29,9 @@ def usual(seed: int, n: int) -> Measured:
     rng = np.random.default_rng(seed)
     log_sn = rng.uniform(0, 4, n)
     return Measured(
-        log_sn, 3.0 + log_sn + rng.gamma(3.0, 1.0, n), 0.1 * rng.standard_normal(n) / (1 + log_sn), np.log(4.0 + rng.exponential(1, n))
-    )
+        log_sn, 3.0 + log_sn + rng.gamma(3.0, 1.0, n), 0.1 * rng.standard_normal(n) / (1 + log_sn), np.log(4.0 + rng.exponential(1, n)),
+        log_sn + rng.standard_t(3, n),
+    )  # fmt: skip
 
 
 def test_rates_of_ordinary_spectra_are_uniform():
@@ -39,13 +40,13 @@ def test_rates_of_ordinary_spectra_are_uniform():
     for name in false_alarms.NAMES:
         for level in (0.3, 0.1, 0.01):
             assert np.mean(rates[name] < level) == pytest.approx(level, abs=4 * np.sqrt(level / 20_000) + 0.15 * level)
-    # Together: three questions that know nothing of each other.
+    # Together: four questions that know nothing of each other.
     assert np.mean(rates["rate"] < 0.05) == pytest.approx(0.05, abs=0.01)
 
 
 def test_what_is_far_out_has_a_tiny_rate_and_stays_finite():
     card = false_alarms.statistics([usual(0, 20_000)])
-    far = Measured(*(np.array([x]) for x in (2.0, 40.0, 0.0, np.log(5.0))))
+    far = Measured(*(np.array([x]) for x in (2.0, 40.0, 0.0, np.log(5.0), 2.0)))
     further = far._replace(latents=np.array([1e5]))
     rates = [false_alarms.rates(m, card) for m in (far, further)]
     assert rates[1]["rate"][0] <= rates[0]["rate"][0] < 1e-5

@@ -42,8 +42,7 @@ def test_a_blend_has_the_others_light_at_its_own_redshift():
     """Half as bright as the galaxy, whatever the other's brightness; its line where its redshift puts it."""
     shift = 0.05
     continuum, lines, _ = mixed((0.5, 0.0), shift, 0.0)
-    inside = 3800.0 * np.exp(shift) * 1.01 < WAVE
-    np.testing.assert_allclose(continuum[0][inside], 1.5, rtol=1e-4)
+    np.testing.assert_allclose(continuum[0], 1.5, rtol=1e-4)
     peak = WAVE[np.argmax(lines[0])]
     assert C_KMS * np.log(peak / (6000.0 * np.exp(shift))) == pytest.approx(0.0, abs=120.0)
     assert lines[0].max() == pytest.approx(0.5 * 5.0 / 3.0, rel=0.02)

@@ -1,7 +1,8 @@
 """How unusual a spectrum is, as a false-alarm rate: of spectra like those of training, the share that looks as unusual.
 
-Three questions, of which the most damning answer counts: are its latents improbable in the population, is more of it left over than noise
-and decoder explain, and is much left over anywhere in wavelength? What is usual depends on the S/N (faint spectra have latents near
+Four questions, of which the most damning answer counts: are its latents improbable in the population, is more of it left over than noise
+and decoder explain, is much left over anywhere between the strong lines, and is much left over in these (whose profiles ordinary strong
+emitters have by the hundred sigma: apart, they do not hide the rest)? What is usual depends on the S/N (faint spectra have latents near
 the middle and hide what is wrong with them), so that each is compared with simulations of the same S/N. A threshold on `rate` is the share
 of ordinary spectra that it lets pass for unusual.
 """
@@ -21,17 +22,21 @@ from . import latent_set
 
 N_BINS = 10
 LEVELS = np.concatenate([np.linspace(0.0, 0.9, 10), 1.0 - np.logspace(-1.2, -3.2, 11)])  # of the quantiles on the card
-NAMES = ("latents", "left_over", "local")
+NAMES = ("latents", "left_over", "local", "lines")
 WIDTHS = (1, 4, 16, 64, 256)  # pixels over which residuals are summed
 
 
 class Measured(NamedTuple):
-    """Of spectra [galaxy]: S/N a pixel (ln, rms), -ln p(s), ln of chi^2 a pixel, and ln of the largest residual anywhere, in sigma."""
+    """Of spectra [galaxy]: ln of the S/N a pixel (rms), -ln p(s), ln of chi^2 a pixel, and ln of the largest residuals in sigma.
+
+    `local` is that between the strong lines, `lines` that in them.
+    """
 
     log_sn: Float[np.ndarray, "galaxy"]
     latents: Float[np.ndarray, "galaxy"]
     left_over: Float[np.ndarray, "galaxy"]
     local: Float[np.ndarray, "galaxy"]
+    lines: Float[np.ndarray, "galaxy"]
 
 
 class Explained(NamedTuple):
@@ -45,16 +50,18 @@ class Explained(NamedTuple):
 def explain(
     model, read: Float[Array, "feature"], statistics: Statistics, flux: Float[Array, "pixel"], ivar: Float[Array, "pixel"],
     basis: Float[Array, "pixel component"], nuisance: Float[Array, "pixel template"], multiplied: Float[Array, "pixel factor"],
+    rest_aa: Float[Array, "pixel"],
 ) -> Explained:  # fmt: skip
     """One spectrum by a `slipher.models.latent_recipe.TrainedLatents`; nuisances as in `sufficient.collect`."""
     found, coefficients = model.answer(read, statistics)
     predicted = statistics.scale * (basis @ coefficients)
     predicted += sufficient.instrumental(flux, ivar, predicted, nuisance, multiplied)
     left = jnp.log(jnp.maximum(found.chi2, 1e-3) / jnp.maximum(statistics.n_pixels, 1.0))
-    local = jnp.log(jnp.max(jnp.abs(significance(flux, ivar, predicted))) + 1e-3)
+    between = projection.between_lines(rest_aa)
+    local, lines = (jnp.log(jnp.max(jnp.abs(significance(flux, ivar * some, predicted))) + 1e-3) for some in (between, 1.0 - between))
     # That of the photons: with calibration and mismatch in the errors, all bright spectra would seem alike.
     log_sn = 0.5 * jnp.log(jnp.sum(ivar * predicted**2) / jnp.maximum(jnp.sum(ivar > 0), 1) + 1e-6)
-    return Explained(found, predicted, Measured(log_sn, -model.density.log_prob(found.latents), left, local))
+    return Explained(found, predicted, Measured(log_sn, -model.density.log_prob(found.latents), left, local, lines))
 
 
 def significance(flux: Float[Array, "pixel"], ivar: Float[Array, "pixel"], predicted: Float[Array, "pixel"]) -> Float[Array, "width pixel"]:
@@ -87,7 +94,7 @@ def _measured(model, seen, setting, systematics: sys_.Systematics) -> Measured:
     def one(some) -> Measured:
         flux, ivar = some.pixels.flux, some.pixels.ivar
         templates = latent_set.nuisances(ivar, setting.errors, systematics)
-        return explain(model, some.read, some.statistics, flux, ivar, setting.basis, *templates).measured
+        return explain(model, some.read, some.statistics, flux, ivar, setting.basis, *templates, setting.errors.rest_aa).measured
 
     return jax.lax.map(one, seen, batch_size=16)
 
@@ -104,7 +111,7 @@ def statistics(parts: list[Measured]) -> dict:
 
 
 def rates(found: Measured, usual: dict) -> dict[str, Float[np.ndarray, "galaxy"]]:
-    """False-alarm rates of each question and of both together (`rate`)."""
+    """False-alarm rates of each question and of all together (`rate`)."""
     each = {name: _tail(getattr(found, name), found.log_sn, usual["log_sn"], usual[name]) for name in NAMES}
     least = np.min(list(each.values()), axis=0)
     return {"rate": -np.expm1(len(NAMES) * np.log1p(-np.minimum(least, 1.0 - 1e-12))), **each}

@@ -169,18 +169,19 @@ def emitted(key: PRNGKeyArray, truth: Truth, view: View, physics: Physics) -> si
 def mixed(light: simulate.Emitted, truth: Truth, wave_aa: Float[Array, "pixel"]) -> tuple[simulate.Emitted, Float[Array, "galaxy pixel"]]:
     """Galaxies [galaxy, ...] with what is blended into them (the next one of the batch) and at the redshifts that they are given.
 
-    Also 1 where there is light left to see: what is shifted leaves an end of the view empty.
+    Also 1 where there is light left to see: a spectrum that is shifted leaves an end of the view empty. What is blended into another goes
+    on there as bright as at its own end, for a step would give it away.
     """
     log_wave = jnp.log(wave_aa)
 
-    def moved(flux: Array, shift: Array) -> Array:
-        return jnp.interp(log_wave - shift, log_wave, flux, left=0.0, right=0.0)
+    def moved(flux: Array, shift: Array, beyond: float | None) -> Array:
+        return jnp.interp(log_wave - shift, log_wave, flux, left=beyond, right=beyond)
 
     def one(own: simulate.Emitted, other: simulate.Emitted, truth: Truth) -> tuple[simulate.Emitted, Array]:
         level = simulate.v_band_light(wave_aa, own.continuum) / simulate.v_band_light(wave_aa, other.continuum)
         parts = (own.continuum, own.lines), (other.continuum, other.lines)
-        blended = [a + truth.blend * level * moved(b, truth.blend_shift) for a, b in zip(*parts, strict=True)]
-        continuum, lines = (moved(x, truth.redshift_shift) for x in blended)
+        blended = [a + truth.blend * level * moved(b, truth.blend_shift, None) for a, b in zip(*parts, strict=True)]
+        continuum, lines = (moved(x, truth.redshift_shift, 0.0) for x in blended)
         return simulate.Emitted(continuum, lines, own.line_luminosity), (continuum > 0).astype(wave_aa.dtype)
 
     return jax.vmap(one)(light, jax.tree.map(lambda leaf: jnp.roll(leaf, 1, 0), light), truth)

@@ -170,7 +170,7 @@ def _explain(flux: Array, ivar: Array, basis: Array, errors: latent_set.Errors, 
     templates = latent_set.nuisances(ivar, errors, systematics)
     found = sufficient.collect(flux, ivar, basis, *templates, network.projection, network.level)
     read = autoencoder.features(found, network.projection, network.level)
-    return false_alarms.explain(trained, read, found, flux, ivar, basis, *templates)
+    return false_alarms.explain(trained, read, found, flux, ivar, basis, *templates, errors.rest_aa)
 
 
 def strange(wave_aa: np.ndarray, redshift: float, significance: np.ndarray) -> tuple[Strange, ...]:
