@@ -257,17 +257,18 @@ def test_principal_components_are_singular_vectors(shape):
     np.testing.assert_allclose(np.mean(vectors**2, 1), 1.0, rtol=1e-10)
 
 
-def test_lines_within_45_angstrom_are_one_complex():
-    lines = np.array([6585.3, 4862.7, 6549.9, 3727.1, 6564.6, 3729.9, 4960.3])
-    found = [sorted(lines[c]) for c in proj.complexes(lines)]
-    assert found == [[3727.1, 3729.9], [4862.7], [4960.3], [6549.9, 6564.6, 6585.3]]
+@pytest.mark.parametrize(("gap", "beside"), [(45.0, [[4341.7, 4364.4]]), (22.0, [[4341.7], [4364.4]])])
+def test_lines_within_the_gap_are_one_complex(gap, beside):
+    lines = np.array([6585.3, 4862.7, 4364.4, 6549.9, 3727.1, 6564.6, 3729.9, 4960.3, 4341.7])
+    found = [sorted(lines[c]) for c in proj.complexes(lines, gap)]
+    assert found == [[3727.1, 3729.9], *beside, [4862.7], [4960.3], [6549.9, 6564.6, 6585.3]]
 
 
 def test_every_pixel_belongs_to_one_complex():
     lines = np.array([3727.1, 4862.7, 4960.3, 6549.9, 6564.6])
-    masks = proj.complex_masks(WAVE, lines)
+    masks = proj.complex_masks(WAVE, lines, 45.0)
     np.testing.assert_array_equal(np.sum(masks, 0), 1)
-    for inside, members in zip(masks, proj.complexes(lines), strict=True):
+    for inside, members in zip(masks, proj.complexes(lines, 45.0), strict=True):
         assert np.all(inside[np.searchsorted(WAVE, lines[members])])
 
 

@@ -23,7 +23,6 @@ from ..units import C_KMS
 NORM_WINDOW_AA = (3800.0, 6500.0)  # where spectra are brought to mean one; every survey and redshift covers some of it
 # Keep bright pixels from claiming more than the error model allows: fractions of the mean flux, and of what rises above twice that.
 WORKING_FLOOR, WORKING_LINE_FLOOR = 0.01, 0.03
-COMPLEX_GAP_AA = 45.0
 # [O II], [Ne III], the Balmer lines, [O III], He I, [O I], [N II], [S II], [S III]; vacuum
 STRONG_LINES_AA = (
     3727.1, 3729.9, 3869.9, 3890.2, 3971.2, 4102.9, 4341.7, 4862.7, 4960.3, 5008.2, 5877.2, 6302.0, 6365.5, 6549.9, 6564.6, 6585.3,
@@ -35,13 +34,16 @@ STRONG_LINES_AA = (
 class Ranks:
     """Sizes of the basis: components of continua, of lines in all, and of the lines of one complex at most and at least.
 
-    Faint complexes go without components unless they have a least number: three are a line's profile, its width and its shift.
+    Faint complexes go without components unless they have a least number: three are a line's profile, its width and its shift. Lines are of
+    one complex where a neighbour is nearer than the gap: the wider, the better blends are described, and the worse the faint lines beside
+    strong ones, which principal components pass over ([O III] 4364 beside H gamma, [S II] 4070 beside H delta).
     """
 
     continuum: int = 52
     lines: int = 60
     one_complex: int = 8
     least_of_complex: int = 0
+    gap_aa: float = 45.0
 
 
 DEFAULT_RANKS = Ranks()
@@ -168,16 +170,16 @@ def features(projected: Projected, projection: Projection, redshift: Array, log_
     return jnp.concatenate([jnp.clip(a, -8, 8), jnp.arcsinh(6.0 * a), sd, shape, jnp.log(strength), rest, log_lsf - 4.0])
 
 
-def complexes(line_wave_aa: np.ndarray) -> list[np.ndarray]:
-    """Indices of lines that lie within 45 A of a neighbour, complex by complex."""
+def complexes(line_wave_aa: np.ndarray, gap_aa: float) -> list[np.ndarray]:
+    """Indices of lines that lie within the gap of a neighbour, complex by complex."""
     order = np.argsort(line_wave_aa)
-    breaks = np.flatnonzero(np.diff(line_wave_aa[order]) > COMPLEX_GAP_AA) + 1
+    breaks = np.flatnonzero(np.diff(line_wave_aa[order]) > gap_aa) + 1
     return np.split(order, breaks)
 
 
-def complex_masks(wave_aa: np.ndarray, line_wave_aa: np.ndarray) -> list[np.ndarray]:
+def complex_masks(wave_aa: np.ndarray, line_wave_aa: np.ndarray, gap_aa: float) -> list[np.ndarray]:
     """The grid's pixels that belong to each complex: halfway to its neighbours."""
-    spans = [line_wave_aa[c] for c in complexes(line_wave_aa)]
+    spans = [line_wave_aa[c] for c in complexes(line_wave_aa, gap_aa)]
     between = [(a.max() + b.min()) / 2 for a, b in pairwise(spans)]
     edges = [-np.inf, *between, np.inf]
     return [(wave_aa > low) & (wave_aa <= high) for low, high in pairwise(edges)]
@@ -208,7 +210,7 @@ def learn(
     strength = np.where(strength > 0, strength, 1.0)  # galaxies without young stars have no lines
     shapes = lines / np.sqrt(strength * np.median(strength))  # so that a few extreme emitters do not decide
     blocks, importance, owner = [], [], []
-    for number, inside in enumerate(complex_masks(wave_aa, line_wave_aa)):
+    for number, inside in enumerate(complex_masks(wave_aa, line_wave_aa, ranks.gap_aa)):
         vectors, singular = principal(shapes[:, inside], ranks.one_complex)
         block = np.zeros((len(vectors), len(wave_aa)))
         block[:, inside] = vectors
