@@ -271,7 +271,7 @@ def simulate(
 @app.command(name="outliers")
 def find_outliers(
     files: Annotated[list[Path], typer.Argument(metavar="SPECTRA", help="SDSS, BOSS and DESI files, tables.")],
-    model: Annotated[str, typer.Option(help="Folder of a generative model: slipher train recipes/spectrum_latents.toml --out FOLDER.")],
+    model: Annotated[str, typer.Option(help="A generative model, or a folder of `slipher train`.")] = "spectrum_latents",
     redshift: Annotated[str | None, typer.Option(metavar="Z", help="Heliocentric redshift, in place of the file's.")] = None,
     ebv: Annotated[str | None, typer.Option(metavar="MAG", help="Galactic E(B-V), in place of the file's.")] = None,
     survey: Annotated[str | None, typer.Option(help="For tables: sdss, boss, desi or custom.")] = None,
