@@ -32,6 +32,20 @@ class Uniform:
 
 
 @dataclass(frozen=True)
+class Normal:
+    """Normal of mean `loc` and width `scale`."""
+
+    loc: Bound
+    scale: Bound
+
+    def from_normal(self, u: Scalar) -> Scalar:
+        return self.loc + self.scale * u
+
+    def to_normal(self, x: Scalar) -> Scalar:
+        return (x - self.loc) / self.scale
+
+
+@dataclass(frozen=True)
 class TruncatedNormal:
     """Normal of mean `loc` and width `scale`, cut at `low` and `high`."""
 
@@ -90,18 +104,19 @@ class BetaOne:
         return -ndtri((1.0 - x) ** self.k)
 
 
-Prior = Uniform | TruncatedNormal | TruncatedStudent2 | BetaOne
+Prior = Uniform | Normal | TruncatedNormal | TruncatedStudent2 | BetaOne
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One inferred quantity: its name, unit (FITS style), LaTeX label, prior and meaning."""
+    """One inferred quantity: its name, unit (FITS style), LaTeX label, prior and meaning; an array of them if it has a shape."""
 
     name: str
     unit: str
     label: str
     prior: Prior
     meaning: str
+    shape: tuple[int, ...] = ()
 
 
 def from_normal(parameters: tuple[Parameter, ...], u: Float[Array, "parameter *rest"]) -> dict[str, Scalar]:

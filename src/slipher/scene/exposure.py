@@ -1,0 +1,126 @@
+r"""One observation of a piece of sky: images of some bands on one grid of pixels, with their weights and point-spread functions.
+
+Positions in a scene are those of its reference frame, in pixels (x, y) of the first observation, zero in the centre of its first pixel.
+Another observation sees them at
+
+    p = J r + p_0
+
+by the affine map that its WCS is over a cutout. Images are made in Fourier space, where a profile of the sky with the transform F(q) is
+
+    G(k) = F(J' k) exp(-i k (J r + p_0)) psf(k),
+
+so that pixel scales, rotations and shifts by parts of a pixel are exact, and nothing is interpolated. A PSF is what the pixels see of a
+point, their own area included.
+"""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float
+
+from ..errors import InputError
+
+PRIMES = (3, 5, 7, 11)  # of lengths of transforms: odd, so that no frequency is its own mirror image
+WRAPPED = 0.5  # of an image is added to it at least, for what leaves it on one side comes back on the other
+
+
+class Exposure(eqx.Module):
+    """Images [band, y, x], 1/variance (zero: no information), and what makes images of a scene.
+
+    `psf` are transforms at the frequencies of the padded images; `ky` and `kx` these frequencies in radians a pixel; `bands` says which of
+    the scene's bands each image is in.
+    """
+
+    flux: Float[Array, "band y x"]
+    ivar: Float[Array, "band y x"]
+    psf: Complex[Array, "band ky kx"]
+    ky: Float[Array, "ky"]
+    kx: Float[Array, "kx"]
+    jacobian: Float[Array, "2 2"]
+    origin: Float[Array, "2"]
+    bands: tuple[int, ...] = eqx.field(static=True)
+    separable: bool = eqx.field(static=True)
+    padded: tuple[int, int] = eqx.field(static=True)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.flux.shape[-2:]
+
+
+class Frequencies(eqx.Module):
+    """Those of an exposure in radians a reference pixel; `separable` where x is the same in all rows and y in all columns."""
+
+    x: Float[Array, "ky kx"]
+    y: Float[Array, "ky kx"]
+    separable: bool = eqx.field(static=True)
+
+
+def exposure(
+    flux: np.ndarray, ivar: np.ndarray, psf: np.ndarray, *,
+    bands: tuple[int, ...] | None = None, jacobian: Float[np.ndarray, "2 2"] | None = None, origin: Float[np.ndarray, "2"] | None = None,
+) -> Exposure:  # fmt: skip
+    """An exposure of images [band, y, x], 1/variance, and PSFs [band, v, u], brought to a sum of one and centred on their middle pixels.
+
+    Raises
+    ------
+    InputError
+        If shapes do not agree, or a PSF has no light.
+    """
+    if flux.ndim != 3 or ivar.shape != flux.shape or psf.ndim != 3 or len(psf) != len(flux):
+        raise InputError(
+            f"flux {flux.shape}, ivar {ivar.shape}, PSFs {psf.shape}", expected="[band, y, x] each, as many PSFs as bands",
+            mend="Give one PSF a band; images of other shapes are observations of their own.",
+        )  # fmt: skip
+    jacobian = np.eye(2) if jacobian is None else jacobian
+    total = psf.sum((1, 2), keepdims=True)
+    if not np.isfinite(psf).all() or np.any(total <= 0):
+        raise InputError("a PSF without light", expected="finite PSFs of positive sums", mend="Check the PSF images and their order.")
+    padded = tuple(_length(n + max(int(np.ceil(WRAPPED * n)), m)) for n, m in zip(flux.shape[1:], psf.shape[1:], strict=True))
+    ky, kx = 2.0 * np.pi * np.fft.fftfreq(padded[0]), 2.0 * np.pi * np.fft.rfftfreq(padded[1])
+    middle = [0.5 * (m - 1) for m in psf.shape[1:]]
+    whole = np.zeros((len(psf), *padded))
+    whole[:, : psf.shape[1], : psf.shape[2]] = psf / total
+    centred = np.fft.rfft2(whole) * np.exp(1j * (ky[:, None] * middle[0] + kx * middle[1]))
+    return Exposure(
+        flux=jnp.asarray(flux, jnp.float32), ivar=jnp.asarray(ivar, jnp.float32), psf=jnp.asarray(centred, jnp.complex64),
+        ky=jnp.asarray(ky, jnp.float32), kx=jnp.asarray(kx, jnp.float32),
+        jacobian=jnp.asarray(jacobian, jnp.float32),
+        origin=jnp.asarray(np.zeros(2) if origin is None else origin, jnp.float32),
+        bands=tuple(range(len(flux))) if bands is None else tuple(bands),
+        separable=not np.any(jacobian[~np.eye(2, dtype=bool)]), padded=padded,
+    )  # fmt: skip
+
+
+def frequencies(seen: Exposure) -> Frequencies:
+    """J' k."""
+    k = jnp.stack(jnp.broadcast_arrays(seen.kx, seen.ky[:, None]))
+    x, y = jnp.einsum("pr,pyx->ryx", seen.jacobian, k)
+    return Frequencies(x, y, seen.separable)
+
+
+def phase(seen: Exposure, position: Float[Array, "2"], shift: Float[Array, "2"]) -> Complex[Array, "ky kx"]:
+    """exp(-i k p) of a position of the reference frame; `shift` moves all that the exposure shows, in its pixels."""
+    x, y = seen.jacobian @ position + seen.origin + shift
+    return jnp.exp(-1j * y * seen.ky)[:, None] * jnp.exp(-1j * x * seen.kx)
+
+
+def image(seen: Exposure, transform: Complex[Array, "*rest ky kx"]) -> Float[Array, "*rest y x"]:
+    """Pixels of what has a transform, PSF included."""
+    rows, columns = seen.shape
+    return jnp.fft.irfft2(transform, seen.padded)[..., :rows, :columns]
+
+
+def _length(n: int) -> int:
+    """The next odd length that is fast to transform."""
+    n += 1 - n % 2
+    while not _smooth(n):
+        n += 2
+    return n
+
+
+def _smooth(n: int) -> bool:
+    for prime in PRIMES:
+        while n % prime == 0:
+            n //= prime
+    return n == 1

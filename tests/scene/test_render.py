@@ -1,0 +1,143 @@
+"""Images of scenes: against sums over fine pixels, and against themselves turned, shifted and seen by other pixels."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import signal, special
+
+from slipher.errors import InputError
+from slipher.scene import render
+from slipher.scene.exposure import Exposure, exposure
+from slipher.scene.morphology import Gaussian, Morphology, Point, Sersic, Textured
+from slipher.scene.render import Group, Members, Scene, Sight
+from slipher.scene.source import Free, Light, Screen, Source, Start
+
+SHAPE = (45, 51)
+START = (22.3, 19.8)
+
+
+def profile(r: np.ndarray) -> np.ndarray:
+    """A Moffat profile of 3.6 pixels full width at half maximum."""
+    return (1.0 + (2.0 * r / 3.6) ** 2 * (2.0 ** (1 / 3) - 1)) ** -3.0
+
+
+def moffat(n: int = 25, scale: float = 1.0) -> np.ndarray:
+    """A PSF on pixels of that size."""
+    y, x = scale * (np.mgrid[:n, :n] - (n - 1) / 2)
+    psf = profile(np.hypot(x, y))
+    return psf / psf.sum()
+
+
+def seen(psf: np.ndarray | None = None, n_bands: int = 1, shape: tuple[int, int] = SHAPE, **how) -> Exposure:
+    psf = moffat() if psf is None else psf
+    nothing = np.zeros((n_bands, *shape))
+    return exposure(nothing, np.ones_like(nothing), np.stack([psf] * n_bands), **how)
+
+
+def members(source: Source, starts, fluxes, **values: float) -> Members:
+    """Sources of one kind, all with these values (the prior's middle where none is given)."""
+    n = len(starts)
+    u = {p.name: jnp.zeros((n, *p.shape)) for p in source.parameters}
+    for p in source.parameters:
+        name = p.name.rpartition(".")[2]
+        if name in values:
+            u[p.name] = jnp.full((n, *p.shape), p.prior.to_normal(jnp.float32(values[name])))
+    return Members(Start(jnp.asarray(starts, jnp.float32), jnp.asarray(fluxes, jnp.float32).reshape(n, len(source.lights), -1)), u)
+
+
+def image(source: Source, one: Exposure, starts=(START,), fluxes=(1.0,), shift=(0.0, 0.0), background=0.0, **values) -> np.ndarray:
+    scene = Scene((Group(source, len(starts)),), source.lights[0].spectrum.n_bands)
+    sight = Sight(jnp.asarray(shift, jnp.float32), jnp.full(len(one.bands), background, jnp.float32))
+    return np.asarray(render.draw(scene, render.Point((members(source, starts, fluxes, **values),), (sight,)), 0, one))
+
+
+def kind(morphology: Morphology, n_bands: int = 1) -> Source:
+    return Source((Light(morphology, Free(n_bands)),))
+
+
+@pytest.mark.parametrize("index", [0.8, 1.0, 2.5])
+def test_an_image_is_a_profile_convolved_on_fine_pixels(index):
+    """Nine points a pixel each way, profile and PSF, seen at the pixels' centres."""
+    fine, radius, g = 9, 2.5, 0.2
+    y, x = ((np.arange(n * fine) - fine // 2) / fine for n in SHAPE)
+    dx, dy = np.meshgrid(x - START[0], y - START[1])
+    r = np.hypot(dx * np.exp(-g), dy * np.exp(g)) / radius
+    b = special.gammaincinv(2 * index, 0.5)
+    light = np.exp(-b * r ** (1 / index)) * b ** (2 * index) / (2 * np.pi * index * special.gamma(2 * index) * radius**2)
+    v, u = np.mgrid[: 25 * fine, : 25 * fine] / fine - 12.0 - 4 / 9
+    psf = profile(np.hypot(u, v))
+    want = signal.fftconvolve(light, psf / psf.sum(), "same")[fine // 2 :: fine, fine // 2 :: fine]
+    got = image(kind(Sersic()), seen(), log_radius=np.log(radius), shear_1=g, shear_2=0.0, log_index=np.log(index))[0]
+    assert np.abs(got - want).max() < 3e-3 * want.max()
+
+
+def test_fluxes_add_up_and_backgrounds_are_added():
+    source = kind(Gaussian(), 2)
+    one = seen(n_bands=2)
+    got = image(source, one, [START, (30.0, 25.0)], [[3.0, 1.0], [0.5, 2.0]], background=0.25, log_radius=0.5)
+    np.testing.assert_allclose((got - 0.25).sum((1, 2)), [3.5, 3.0], rtol=1e-3)
+
+
+def test_whole_pixels_move_images_as_they_are():
+    source = kind(Sersic())
+    here = image(source, seen())
+    np.testing.assert_allclose(image(source, seen(), [(START[0] + 3, START[1] - 2)])[0][:-4, 4:], here[0][2:-2, 1:-3], atol=1e-6)
+    np.testing.assert_allclose(image(source, seen(), shift=(3.0, -2.0))[0][:-4, 4:], here[0][2:-2, 1:-3], atol=1e-6)
+
+
+@pytest.mark.parametrize("morphology", [Sersic(), Textured(Sersic(), 31)], ids=["profile", "pixels"])
+def test_a_turned_exposure_shows_the_turned_image(morphology):
+    source, values = kind(morphology), {"log_radius": 0.8, "shear_1": 0.2, "shear_2": 0.1}
+    turned = seen(shape=SHAPE[::-1], jacobian=np.array([[0.0, 1.0], [-1.0, 0.0]]), origin=np.array([0.0, SHAPE[1] - 1.0]))
+    np.testing.assert_allclose(image(source, turned, **values)[0], np.rot90(image(source, seen(), **values)[0]), atol=2e-6)
+
+
+def test_finer_pixels_show_the_same_sky():
+    """Three by three of another exposure's pixels are one of ours, where the PSFs say so."""
+    source = kind(Sersic())
+    other = seen(moffat(75, 1 / 3), shape=(3 * SHAPE[0], 3 * SHAPE[1]), jacobian=3.0 * np.eye(2), origin=np.ones(2))
+    got = image(source, other)[0][1::3, 1::3] * 9.0
+    want = image(source, seen())[0]
+    assert np.abs(got - want).max() < 3e-3 * want.max()
+
+
+def test_a_star_is_the_psf():
+    got = image(kind(Point()), seen(), [(25.0, 22.0)], [2.0])[0]
+    np.testing.assert_allclose(got[10:35, 13:38], 2.0 * moffat(), atol=1e-6)
+
+
+def test_dust_dims_what_lies_behind_it_and_nothing_else():
+    dusty = Source((Light(Gaussian(), Free(2)),), (Screen(Gaussian(), jnp.array([1.0, 0.5])),), grid=61, step=0.5)
+    clear, one = kind(Gaussian(), 2), seen(n_bands=2)
+    flux = [[1.0, 1.0]]
+    nothing = image(dusty, one, fluxes=flux, log_tau=-20.0)
+    np.testing.assert_allclose(nothing, image(clear, one, fluxes=flux), atol=2e-5)
+    # A screen of the galaxy's own Gaussian: int G exp(-t G / G(0)) = (1 - exp(-t)) / t.
+    tau = np.array([1.5, 0.75])
+    dimmed = image(dusty, one, fluxes=flux, log_tau=np.log(1.5)).sum((1, 2))
+    np.testing.assert_allclose(dimmed, (1.0 - np.exp(-tau)) / tau, rtol=5e-3)
+
+
+def test_scenes_are_mapped_over():
+    source = kind(Sersic())
+    scene, one = Scene((Group(source, 1),), 1), seen()
+    starts = [(20.0, 20.0), (25.5, 22.25), (30.0, 18.0)]
+    points = [render.Point((members(source, [s], [1.0]),), (Sight(jnp.zeros(2), jnp.zeros(1)),)) for s in starts]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *points)
+    got = jax.vmap(lambda point: render.draw(scene, point, 0, one))(stacked)
+    for single, point in zip(got, points, strict=True):
+        np.testing.assert_allclose(single, render.draw(scene, point, 0, one), atol=1e-6)
+
+
+@pytest.mark.parametrize("what", ["shapes", "bands", "dark"])
+def test_exposures_that_do_not_fit_are_refused(what):
+    flux, ivar, psf = np.zeros((2, 9, 9)), np.ones((2, 9, 9)), np.stack([moffat(5)] * 2)
+    if what == "shapes":
+        ivar = ivar[:, 1:]
+    elif what == "bands":
+        psf = psf[:1]
+    else:
+        psf[1] = 0.0
+    with pytest.raises(InputError, match="PSF"):
+        exposure(flux, ivar, psf)
