@@ -7,7 +7,7 @@ import pytest
 from scipy import integrate, stats
 
 from slipher.physics.galaxy import MODELS
-from slipher.physics.parameters import BetaOne, TruncatedNormal, TruncatedStudent2, Uniform, from_normal, to_normal
+from slipher.physics.parameters import BetaOne, Normal, TruncatedNormal, TruncatedStudent2, Uniform, from_normal, to_normal
 
 PRIORS = [(f"{m.name}-{p.name}", p.prior) for m in MODELS.values() for p in m.parameters]
 every_prior = pytest.mark.parametrize("prior", [p for _, p in PRIORS], ids=[name for name, _ in PRIORS])
@@ -81,6 +81,13 @@ def test_density_integrates_to_one(prior):
     u = np.linspace(-5.0, 5.0, 2001)
     slope = np.asarray(jax.vmap(jax.grad(prior.from_normal))(jnp.asarray(u, jnp.float32)), float)
     np.testing.assert_allclose(integrate.trapezoid(slope, u), high - low, rtol=2e-2)
+
+
+def test_a_normal_prior_is_normal_without_bounds():
+    prior, u = Normal(-0.7, 2.0), np.linspace(-40.0, 40.0, 33)
+    x = np.asarray(prior.from_normal(jnp.asarray(u, jnp.float32)), float)
+    np.testing.assert_allclose(stats.norm(-0.7, 2.0).logcdf(x), stats.norm.logcdf(u), rtol=1e-4)
+    np.testing.assert_allclose(prior.to_normal(x), u, atol=1e-4)
 
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
