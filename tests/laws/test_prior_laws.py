@@ -87,7 +87,7 @@ def test_a_normal_prior_is_normal_without_bounds():
     prior, u = Normal(-0.7, 2.0), np.linspace(-40.0, 40.0, 33)
     x = np.asarray(prior.from_normal(jnp.asarray(u, jnp.float32)), float)
     np.testing.assert_allclose(stats.norm(-0.7, 2.0).logcdf(x), stats.norm.logcdf(u), rtol=1e-4)
-    np.testing.assert_allclose(prior.to_normal(x), u, atol=1e-4)
+    np.testing.assert_allclose(prior.to_normal(jnp.asarray(x, jnp.float32)), u, atol=1e-4)
 
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
