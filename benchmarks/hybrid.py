@@ -11,6 +11,11 @@ Bias and coverage of the three, and chi^2; once more without planted errors, whe
 nothing. With --real, chi^2 of the three for real SDSS galaxies, each fitted by a residual learnt on the others. Half an hour.
 """
 
+import os
+
+os.environ.setdefault("PJRT_NPROC", "4")  # `latents` says why
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import argparse
 import dataclasses
 import time
