@@ -45,7 +45,7 @@ def detect(
     ball = np.hypot(*np.mgrid[-int(radius) : int(radius) + 1, -int(radius) : int(radius) + 1]) <= radius
     peaks = np.argwhere(usable & (sharp == ndimage.maximum_filter(sharp, footprint=ball)))
     order = np.argsort(-plain[tuple(peaks.T)], kind="stable")
-    position = np.array([_centred(sharp, *peak) for peak in peaks[order]]).reshape(-1, 2)
+    position = np.array([_centred(sharp, int(y), int(x)) for y, x in peaks[order]]).reshape(-1, 2)
     return Detections(position, plain[tuple(peaks[order].T)], background)
 
 
@@ -68,6 +68,8 @@ def full_width(psf: Float[np.ndarray, "band v u"]) -> float:
 def sky(pixels: Float[np.ndarray, "pixel"]) -> float:
     """The background: the median of pixels, those beyond some sd clipped from above and below."""
     some = np.asarray(pixels, np.float64)
+    if not some.size:
+        return 0.0
     for _ in range(CLIPS):
         middle = np.median(some)
         spread = 1.4826 * np.median(np.abs(some - middle))
@@ -75,7 +77,7 @@ def sky(pixels: Float[np.ndarray, "pixel"]) -> float:
         if len(kept) in (0, len(some)):
             break
         some = kept
-    return float(np.median(some)) if len(some) else 0.0
+    return float(np.median(some))
 
 
 def _sharpened_noise(psf: np.ndarray, scale: float) -> float:
