@@ -70,6 +70,9 @@ class Flag(IntFlag):
     NO_DATA = 1 << 23  # no band carries any information
     REDSHIFT_UNUSABLE = 1 << 24  # the catalogue's redshift is out of range or no number: taken as unknown
     EBV_UNUSABLE = 1 << 25  # the catalogue's E(B-V) is out of range or no number: taken as undeclared
+    SATURATED_PIXELS = 1 << 26  # of an image: those pixels carry no information
+    VARIANCE_ESTIMATED = 1 << 27  # of an image without: that of its sky, the same everywhere
+    PSF_NORMALISED = 1 << 28  # a PSF's sum was not one, and now is
 
     def names(self) -> list[str]:
         """The names of the bits that are set, lowest first."""

@@ -1,0 +1,193 @@
+"""Images of a piece of sky, checked: one grid of pixels in one or more bands, with weights and point-spread functions.
+
+As in spectra `ivar == 0` means that a pixel carries no information, and there are no other masks past this door. The world coordinate
+system stays an astropy object: it is asked once, when an exposure of a scene is made.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.wcs import WCS
+from jaxtyping import Bool, Float, Float32
+
+from slipher.errors import Flag, InputError
+
+NO_FLAG = Flag(0)
+UNNORMALISED = 0.02  # by which a PSF's sum may be off one without a word
+LEAST = 5  # pixels of a side
+CLIP, CLIPS = 4.0, 10  # of the noise' sd, where it is estimated
+GIVE_PSF = "Give one image of a star, background taken off, for each band (--psf FILE), or its width (--psf-fwhm PIXELS)."
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Cutout:
+    """Images that share their pixels.
+
+    Parameters
+    ----------
+    flux
+        In any linear unit, the same in all bands or not. float32 [band, y, x].
+    ivar
+        Inverse variance; 0 where there is no information. float32 [band, y, x].
+    psf
+        What the pixels record of a point source, its centre in the middle; of sum one. float32 [band, v, u].
+    bands
+        Their names.
+    wcs
+        Celestial coordinates of the pixels (two axes), or None.
+    zero_point
+        AB magnitude of a flux of one in each band, or None where that is not known. float64 [band].
+    id, flags, source, checksum
+        As of spectra.
+    """
+
+    flux: Float32[np.ndarray, "band y x"]
+    ivar: Float32[np.ndarray, "band y x"]
+    psf: Float32[np.ndarray, "band v u"]
+    bands: tuple[str, ...]
+    wcs: WCS | None = None
+    zero_point: Float[np.ndarray, "band"] | None = None
+    id: str = "image"
+    flags: Flag = NO_FLAG
+    source: str = ""
+    checksum: str = ""
+
+
+def cutout(
+    flux: np.ndarray | Sequence[np.ndarray], *, psf: np.ndarray | Sequence[np.ndarray] | None = None, psf_fwhm: float | None = None,
+    variance: np.ndarray | Sequence[np.ndarray] | None = None, ivar: np.ndarray | Sequence[np.ndarray] | None = None,
+    mask: np.ndarray | Sequence[np.ndarray] | None = None, saturation: float | None = None, bands: Sequence[str] | None = None,
+    wcs: WCS | None = None, zero_point: float | Sequence[float] | None = None, id: str = "image", source: str = "", checksum: str = "",
+) -> Cutout:  # fmt: skip
+    """Images from arrays.
+
+    Parameters
+    ----------
+    flux
+        [band, y, x], [y, x], or a sequence of [y, x].
+    psf, psf_fwhm
+        An image of a point for each band or one for all, or the width of a Gaussian in pixels.
+    variance, ivar
+        One of them; with neither, the variance is that of the sky, the same everywhere, and the answer is flagged.
+    mask
+        True where a pixel is bad.
+    saturation
+        Flux from which a pixel is.
+
+    Raises
+    ------
+    InputError
+        If shapes do not agree, no pixel has information, or there is no PSF.
+    """
+    images, noted = stacked(flux, "flux"), NO_FLAG
+    if min(images.shape[1:]) < LEAST:
+        raise InputError(f"images of {images.shape[1:]} pixels", expected=f"at least {LEAST} by {LEAST}", mend="Give a larger cutout.")
+    names = tuple(bands) if bands is not None else tuple(f"band_{i}" for i in range(len(images)))
+    if len(names) != len(images) or len(set(names)) != len(names):
+        raise InputError(
+            f"the bands {', '.join(names)} for {len(images)} images", expected="one name each, no two alike", mend="Mend the names."
+        )
+    bad = np.zeros(images.shape, bool) if mask is None else _like(mask, images, "mask").astype(bool)
+    if saturation is not None:
+        full = images >= saturation
+        bad, noted = bad | full, noted | (Flag.SATURATED_PIXELS if full.any() else NO_FLAG)
+    weight, found = _weights(images, variance, ivar, bad)
+    unusable = ~np.isfinite(images)
+    noted |= found | (Flag.NON_FINITE_PIXELS if unusable.any() else NO_FLAG)
+    weight = np.where(bad | unusable, 0.0, weight)
+    if not (weight > 0).any():
+        raise InputError(
+            f"{id}: no pixel with information", expected="finite fluxes with positive variances", mend="Check mask and variance."
+        )
+    points, found = _psfs(psf, psf_fwhm, len(images))
+    return Cutout(
+        flux=np.where(unusable, 0.0, images).astype(np.float32), ivar=weight.astype(np.float32), psf=points.astype(np.float32), bands=names,
+        wcs=None if wcs is None else wcs.celestial, zero_point=None if zero_point is None else np.broadcast_to(
+            np.asarray(zero_point, np.float64), len(images)).copy(),
+        id=id, flags=noted | found, source=source, checksum=checksum,
+    )  # fmt: skip
+
+
+def stacked(images: np.ndarray | Sequence[np.ndarray], what: str) -> Float[np.ndarray, "band y x"]:
+    """[band, y, x] in double precision.
+
+    Raises
+    ------
+    InputError
+        For images of different shapes, or arrays of other dimensions.
+    """
+    each = [np.asarray(image) for image in images] if not isinstance(images, np.ndarray) else [*images] if images.ndim == 3 else [images]
+    shapes = {image.shape for image in each}
+    if len(shapes) != 1 or any(image.ndim != 2 for image in each):
+        came = f"{what} of shapes {', '.join(str(image.shape) for image in each) or 'none'}"
+        raise InputError(came, expected="[band, y, x], or images of one shape", mend="Bands on other pixels are observations of their own.")
+    try:
+        return np.stack(each).astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what} of type {each[0].dtype}", expected="numbers", mend="Check the array.") from error
+
+
+def _like(values: np.ndarray | Sequence[np.ndarray], images: np.ndarray, what: str) -> np.ndarray:
+    """One array for each image, or one for all."""
+    found = stacked(values, what)
+    if found.shape[1:] != images.shape[1:] or len(found) not in (1, len(images)):
+        raise InputError(
+            f"{what} of shape {found.shape} for images of {images.shape}", expected="the images' shape", mend=f"Mend the {what}."
+        )
+    return np.broadcast_to(found, images.shape)
+
+
+def _weights(images: np.ndarray, variance, ivar, bad: Bool[np.ndarray, "band y x"]) -> tuple[Float[np.ndarray, "band y x"], Flag]:
+    """1/variance, and what is wrong with it."""
+    if variance is not None and ivar is not None:
+        raise InputError("variance and ivar", expected="one of them", mend="Leave one out.")
+    if variance is None and ivar is None:
+        sky = [_noise(image[np.isfinite(image) & ~out]) for image, out in zip(images, bad, strict=True)]
+        return np.broadcast_to(np.array(sky)[:, None, None] ** -2.0, images.shape), Flag.VARIANCE_ESTIMATED
+    given = _like(variance if ivar is None else ivar, images, "variance" if ivar is None else "ivar")
+    # An ivar of zero is how it is said that there is nothing; a variance of zero is a mistake.
+    wrong = ~np.isfinite(given) | ((given <= 0) if ivar is None else (given < 0))
+    usable = np.where(wrong | (given == 0), 1.0, given)
+    weight = np.where(wrong | (given == 0), 0.0, 1.0 / usable if ivar is None else usable)
+    return weight, Flag.NON_POSITIVE_ERRORS if (wrong & ~bad).any() else NO_FLAG
+
+
+def _noise(pixels: Float[np.ndarray, "pixel"]) -> float:
+    """sd of the sky: of differences from the median, bright ones clipped."""
+    some = pixels
+    for _ in range(CLIPS):
+        middle = np.median(some) if some.size else 0.0
+        sd = 1.4826 * np.median(np.abs(some - middle)) if some.size else 0.0
+        some = some[some < middle + CLIP * sd] if sd > 0 else some
+    if not sd > 0:
+        raise InputError("images without noise or variance", expected="a variance, or a sky that scatters", mend="Give the variance.")
+    return float(sd)
+
+
+def _psfs(psf, psf_fwhm: float | None, n_bands: int) -> tuple[Float[np.ndarray, "band v u"], Flag]:
+    """PSFs of sum one, and whether they came so."""
+    if psf is None and psf_fwhm is None:
+        raise InputError("no PSF", expected="a point-spread function", mend=GIVE_PSF)
+    if psf is not None and psf_fwhm is not None:
+        raise InputError("a PSF and a width", expected="one of them", mend="Leave one out.")
+    if psf_fwhm is not None:
+        if not (np.isfinite(psf_fwhm) and 0.5 < psf_fwhm < 100):
+            raise InputError(f"a PSF {psf_fwhm} pixels wide", expected="0.5 to 100 pixels", mend="Give the full width at half maximum.")
+        return np.repeat(_gaussian(psf_fwhm)[None], n_bands, 0), NO_FLAG
+    points = stacked(psf, "PSF")
+    if len(points) not in (1, n_bands):
+        raise InputError(f"{len(points)} PSFs for {n_bands} bands", expected="one each, or one for all", mend=GIVE_PSF)
+    total = points.sum((1, 2), keepdims=True)
+    if not np.isfinite(points).all() or np.any(total <= 0) or np.any(points.max((1, 2)) <= 0):
+        raise InputError("a PSF that is not finite, or without light", expected="an image of a point source", mend=GIVE_PSF)
+    changed = np.any(np.abs(total - 1.0) > UNNORMALISED)
+    return np.broadcast_to(points / total, (n_bands, *points.shape[1:])).copy(), Flag.PSF_NORMALISED if changed else NO_FLAG
+
+
+def _gaussian(fwhm: float) -> Float[np.ndarray, "v u"]:
+    """A round one of sum one; four widths to each side."""
+    half = int(np.ceil(2.0 * fwhm)) + 1
+    y, x = np.mgrid[-half : half + 1, -half : half + 1]
+    psf = np.exp(-4.0 * np.log(2.0) * (x**2 + y**2) / fwhm**2)
+    return psf / psf.sum()

@@ -1,0 +1,136 @@
+"""Files to images of the sky, by their content: FITS images and cubes with their extensions, and numpy archives.
+
+FITS: the first HDU with an image, [y, x] or [band, y, x]; extensions named VARIANCE or VAR, IVAR or INVVAR, ERR or ERROR or SIGMA, MASK
+(anything but zero is bad) and PSF belong to it. Bands are the header's BANDS, BAND0, BAND1 ..., BAND or FILTER; MAGZP, MAGZERO or
+ZEROPOINT its zero point. Archives (.npz): `images` or `flux`; `variance` or `ivar`; `psfs` or `psf`; `filters` or `bands`; and `mask`, of
+booleans, or of integers with the bits of LSST's pipeline, of which those of `LOST` are bad.
+"""
+
+import io
+import os
+import warnings
+import zipfile
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS, FITSFixedWarning
+
+from slipher.data import files as disk
+from slipher.data.image import Cutout, cutout
+from slipher.errors import InputError, UnreadableFile
+
+VARIANCES, INVERSE, ERRORS = ("VARIANCE", "VAR"), ("IVAR", "INVVAR"), ("ERR", "ERROR", "SIGMA", "STDDEV")
+ZERO_POINTS = ("MAGZP", "MAGZERO", "ZEROPOINT", "MAGZPT")
+LOST = 1 << 0 | 1 << 1 | 1 << 8  # of LSST's mask planes: BAD, SAT, NO_DATA
+ARCHIVE = b"PK\x03\x04"
+
+
+def read_image(path: str | os.PathLike, **declared) -> Cutout:
+    """The images of a file, checked.
+
+    Parameters
+    ----------
+    declared
+        Arguments of `slipher.data.image.cutout`, which win over the file's; `psf` may be the path of a FITS image too.
+
+    Raises
+    ------
+    UnreadableFile
+        A file that is missing, damaged, or holds no image.
+    InputError
+        Images that cannot be used.
+    """
+    file = disk.load(path)
+    declared = {name: value for name, value in declared.items() if value is not None}
+    if isinstance(declared.get("psf"), str | os.PathLike):
+        declared["psf"] = read_psf(declared["psf"])
+    if file.is_fits:
+        found = _of_fits(disk.open_fits(file), file)
+    elif file.content.startswith(ARCHIVE):
+        found = _of_archive(file)
+    else:
+        raise UnreadableFile(f"{file.path} is neither FITS nor a numpy archive", expected="images", mend="Convert it to FITS.")
+    if {"variance", "ivar"} & set(declared):
+        found = {name: value for name, value in found.items() if name not in ("variance", "ivar")}
+    if "psf_fwhm" in declared:
+        found.pop("psf", None)
+    return cutout(**{"id": file.stem, **found, **declared, "source": file.path, "checksum": file.checksum})
+
+
+def read_psf(path: str | os.PathLike) -> np.ndarray:
+    """The first image of a FITS file: a PSF, or one for each band."""
+    file = disk.load(path)
+    if not file.is_fits:
+        raise UnreadableFile(f"{file.path} is no FITS file", expected="the image of a PSF", mend="Convert it to FITS.")
+    return _image(disk.open_fits(file), file).data
+
+
+def _image(hdus: fits.HDUList, file: disk.File) -> fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU:
+    for hdu in hdus:
+        if hdu.is_image and hdu.data is not None and hdu.data.ndim in (2, 3):
+            return hdu
+    came = f"{file.path} with the HDUs {', '.join(disk.names(hdus))}"
+    raise UnreadableFile(came, expected="an image of two or three axes", mend="Name the file of the image itself.")
+
+
+def _of_fits(hdus: fits.HDUList, file: disk.File) -> dict:
+    """Arguments for `cutout`."""
+    hdu = _image(hdus, file)
+    beside = {h.name.upper(): h.data for h in hdus if h is not hdu and h.is_image and h.data is not None}
+    found = {"flux": np.asarray(hdu.data), "wcs": _coordinates(hdu.header)}
+    for names, key, change in ((VARIANCES, "variance", lambda x: x), (INVERSE, "ivar", lambda x: x), (ERRORS, "variance", np.square)):
+        name = next((name for name in names if name in beside), None)
+        if name is not None and not {"variance", "ivar"} & set(found):
+            found[key] = change(np.asarray(beside[name], np.float64))
+    if "MASK" in beside:
+        found["mask"] = np.asarray(beside["MASK"]) != 0
+    if "PSF" in beside:
+        found["psf"] = np.asarray(beside["PSF"])
+    bands, zero = _bands(hdu.header, 1 if hdu.data.ndim == 2 else len(hdu.data)), next((k for k in ZERO_POINTS if k in hdu.header), None)
+    return found | ({"bands": bands} if bands else {}) | ({"zero_point": float(hdu.header[zero])} if zero else {})
+
+
+def _bands(header: fits.Header, n: int) -> tuple[str, ...]:
+    """Names of n bands, or none."""
+    each = tuple(str(header[f"BAND{i}"]).strip() for i in range(n) if f"BAND{i}" in header)
+    if len(each) == n:
+        return each
+    together = str(header.get("BANDS", "")).strip()
+    if len(together) == n:
+        return tuple(together)
+    name = str(header.get("FILTER", header.get("BAND", ""))).strip()
+    return (name,) if n == 1 and name else ()
+
+
+def _coordinates(header: fits.Header) -> WCS | None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FITSFixedWarning)  # what it mends, it mends rightly
+        try:
+            found = WCS(header).celestial
+        except Exception as error:  # wcslib raises kinds of its own
+            raise InputError(
+                f"coordinates that cannot be read ({error})", expected="a FITS WCS", mend="Mend or remove the keywords."
+            ) from error
+    return found if found.naxis == 2 else None
+
+
+def _of_archive(file: disk.File) -> dict:
+    """Arguments for `cutout`."""
+    try:
+        with np.load(io.BytesIO(file.content), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files if name in _ARCHIVED}
+    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
+        came = f"{file.path} is damaged or holds objects ({disk.first_line(error)})"
+        raise UnreadableFile(came, expected="a numpy archive of arrays", mend=disk.DOWNLOAD_AGAIN) from error
+    found = {_ARCHIVED[name]: array for name, array in arrays.items()}
+    if "flux" not in found:
+        raise UnreadableFile(f"{file.path} without images", expected="an array `images`", mend="Name it so.")
+    if "mask" in found and found["mask"].dtype != bool:
+        found["mask"] = (found["mask"].astype(np.int64) & LOST) != 0
+    return found | ({"bands": tuple(str(name) for name in found["bands"])} if "bands" in found else {})
+
+
+_ARCHIVED = {
+    "images": "flux", "flux": "flux", "variance": "variance", "ivar": "ivar", "psfs": "psf", "psf": "psf", "filters": "bands",
+    "bands": "bands", "mask": "mask",
+}  # fmt: skip

@@ -1,0 +1,168 @@
+"""Images: what is wrong with them is an error that says how to mend it, or a flag; and files of every kind are read alike."""
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from slipher.data.image import Cutout, cutout
+from slipher.data.image_files import read_image
+from slipher.errors import Flag, InputError, UnreadableFile
+
+RNG = np.random.default_rng(0)
+FLUX = RNG.standard_normal((2, 20, 24)) * 0.5 + 3.0
+VARIANCE = np.full_like(FLUX, 0.25)
+PSF = np.zeros((2, 7, 7))
+PSF[:, 2:5, 2:5] = 1 / 9
+
+
+def made(**how) -> Cutout:
+    return cutout(**{"flux": FLUX, "variance": VARIANCE, "psf": PSF, "bands": ("g", "r")} | how)
+
+
+def test_good_images_pass_as_they_are():
+    one = made()
+    np.testing.assert_array_equal(one.flux, FLUX.astype(np.float32))
+    np.testing.assert_allclose(one.ivar, 4.0)
+    assert one.flags == 0
+    assert (one.bands, one.id) == (("g", "r"), "image")
+    single = cutout(FLUX[0], variance=VARIANCE[0], psf=PSF[0])
+    assert single.flux.shape == (1, 20, 24)
+    assert single.bands == ("band_0",)
+
+
+def edited(array: np.ndarray, value: float) -> np.ndarray:
+    out = array.copy()
+    out[0, 3, 4] = value
+    return out
+
+
+@pytest.mark.parametrize(
+    ("how", "flag"),
+    {
+        "nan": ({"flux": edited(FLUX, np.nan)}, Flag.NON_FINITE_PIXELS),
+        "infinite": ({"flux": edited(FLUX, np.inf)}, Flag.NON_FINITE_PIXELS),
+        "no variance there": ({"variance": edited(VARIANCE, 0.0)}, Flag.NON_POSITIVE_ERRORS),
+        "negative variance": ({"variance": edited(VARIANCE, -1.0)}, Flag.NON_POSITIVE_ERRORS),
+        "negative ivar": ({"variance": None, "ivar": edited(4.0 + 0 * FLUX, -1.0)}, Flag.NON_POSITIVE_ERRORS),
+        "no ivar there": ({"variance": None, "ivar": edited(4.0 + 0 * FLUX, 0.0)}, Flag(0)),
+        "masked": ({"mask": edited(np.zeros(FLUX.shape), 1.0)}, Flag(0)),
+        "saturated": ({"flux": edited(FLUX, 900.0), "saturation": 800.0}, Flag.SATURATED_PIXELS),
+    }.values(),
+)
+def test_a_bad_pixel_has_no_information_and_the_others_keep_theirs(how, flag):
+    one = made(**how)
+    assert one.flags == flag
+    assert one.ivar[0, 3, 4] == 0
+    assert np.isfinite(one.flux).all()
+    assert (one.ivar > 0).sum() == one.ivar.size - 1
+    np.testing.assert_allclose(one.ivar[one.ivar > 0], 4.0)
+
+
+def test_without_a_variance_it_is_that_of_the_sky():
+    flux = np.random.default_rng(1).normal(3.0, 0.5, (2, 80, 80))
+    flux[:, 20:35, 20:35] += 500.0
+    one = made(flux=flux, variance=None)
+    assert one.flags == Flag.VARIANCE_ESTIMATED
+    np.testing.assert_allclose(one.ivar, 4.0, rtol=0.15)
+
+
+def test_psfs_are_brought_to_one():
+    one = made(psf=PSF * 250.0)
+    assert one.flags == Flag.PSF_NORMALISED
+    np.testing.assert_allclose(one.psf.sum((1, 2)), 1.0, rtol=1e-6)
+    wide = made(psf=None, psf_fwhm=3.5).psf[0]
+    assert wide.sum() == pytest.approx(1.0)
+    middle = len(wide) // 2
+    profile = np.interp(np.linspace(0, 4, 401), np.arange(middle + 1), wide[middle, middle:])
+    assert 2 * np.linspace(0, 4, 401)[np.argmin(np.abs(profile - wide.max() / 2))] == pytest.approx(3.5, abs=0.1)
+    assert made(psf=PSF[0]).psf.shape == PSF.shape
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    {
+        "other shapes": ({"flux": [FLUX[0], FLUX[1, 1:]]}, r"\(20, 24\), \(19, 24\).*observations of their own"),
+        "four axes": ({"flux": FLUX[None]}, "of shapes"),
+        "text": ({"flux": np.full((2, 20, 24), "x")}, "numbers"),
+        "tiny": ({"flux": FLUX[:, :3], "variance": VARIANCE[:, :3]}, "at least 5"),
+        "bands": ({"bands": ("g",)}, "one name each"),
+        "twice the same band": ({"bands": ("g", "g")}, "no two alike"),
+        "variance of another shape": ({"variance": VARIANCE[:, 1:]}, "Mend the variance"),
+        "both": ({"ivar": VARIANCE}, "one of them"),
+        "nothing left": ({"mask": np.ones(FLUX.shape, bool)}, "no pixel with information"),
+        "no noise": ({"variance": None, "flux": np.zeros_like(FLUX)}, "without noise"),
+        "no PSF": ({"psf": None}, "--psf FILE"),
+        "dark PSF": ({"psf": 0 * PSF}, "without light"),
+        "infinite PSF": ({"psf": edited(PSF, np.nan)}, "not finite"),
+        "too few PSFs": ({"psf": np.repeat(PSF, 2, 0)[:3]}, "3 PSFs for 2 bands"),
+        "PSF and width": ({"psf_fwhm": 3.0}, "one of them"),
+        "absurd width": ({"psf": None, "psf_fwhm": -1.0}, "0.5 to 100 pixels"),
+    }.values(),
+)
+def test_what_cannot_be_used_is_refused_with_a_mend(how, words):
+    with pytest.raises(InputError, match=words):
+        made(**how)
+
+
+def test_fits_cubes_with_extensions(tmp_path):
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.crval, wcs.wcs.crpix, wcs.wcs.cdelt = ["RA---TAN", "DEC--TAN"], [150.0, 2.0], [12.5, 10.5], [-1e-4, 1e-4]
+    header = wcs.to_header()
+    header.update(BANDS="gr", MAGZP=22.5)
+    beside = {"VARIANCE": VARIANCE, "MASK": edited(np.zeros(FLUX.shape), 4).astype(np.int16), "PSF": PSF}
+    path = tmp_path / "field.fits"
+    fits.HDUList([fits.PrimaryHDU(FLUX, header), *(fits.ImageHDU(x, name=name) for name, x in beside.items())]).writeto(path)
+    one = read_image(path)
+    assert (one.bands, one.id, one.flags) == (("g", "r"), "field", Flag(0))
+    np.testing.assert_array_equal(one.zero_point, [22.5, 22.5])
+    assert one.ivar[0, 3, 4] == 0
+    np.testing.assert_allclose(one.wcs.pixel_to_world(11.5, 9.5).ra.deg, 150.0)
+    assert len(one.checksum) == 64
+    psf = tmp_path / "psf.fits"
+    fits.writeto(psf, PSF[0] * 3)
+    other = read_image(path, psf=psf, variance=2 * VARIANCE, bands=("a", "b"))
+    assert (other.bands, other.flags) == (("a", "b"), Flag.PSF_NORMALISED)
+    np.testing.assert_allclose(other.ivar[1], 2.0)
+
+
+def test_archives(tmp_path):
+    path = tmp_path / "blend.npz"
+    mask = np.zeros(FLUX.shape, np.int32)
+    mask[0, 3, 4], mask[0, 5, 5] = 2, 32  # saturated; detected, which is nothing bad
+    np.savez(path, images=FLUX, variance=VARIANCE, psfs=PSF, filters=np.array(["g", "r"]), mask=mask, catalog=np.zeros(3))
+    one = read_image(path)
+    assert (one.bands, one.flags, one.wcs) == (("g", "r"), Flag(0), None)
+    assert (one.ivar == 0).sum() == 1
+
+
+@pytest.mark.parametrize("what", ["text", "spectrum", "objects", "cut short", "no images"])
+def test_what_is_no_image_is_refused(tmp_path, what):
+    path = tmp_path / "file"
+    if what == "text":
+        path.write_text("ra dec\n1 2\n")
+    elif what == "spectrum":
+        fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns([fits.Column("a", "D", array=np.ones(3))])]).writeto(path)
+    elif what == "no images":
+        np.savez(tmp_path / "x.npz", something=FLUX)
+        path.write_bytes((tmp_path / "x.npz").read_bytes())
+    else:
+        np.savez(tmp_path / "x.npz", images=np.array([{}], object) if what == "objects" else FLUX)
+        content = (tmp_path / "x.npz").read_bytes()
+        path.write_bytes(content if what == "objects" else content[: len(content) // 2])
+    with pytest.raises(UnreadableFile):
+        read_image(path)
+
+
+def test_the_real_images(shared_data):
+    folder = shared_data / "images"
+    hsc = read_image(folder / "hsc_cosmos_35.npz")
+    assert (hsc.flux.shape, hsc.bands, hsc.flags) == ((5, 58, 48), tuple("grizy"), Flag(0))
+    legacy = read_image(folder / "rs0010_legacy_grz.fits", psf_fwhm=4.5)
+    assert (legacy.bands, legacy.flags) == (tuple("grz"), Flag.VARIANCE_ESTIMATED)
+    assert legacy.wcs.pixel_to_world(127.5, 127.5).ra.deg == pytest.approx(135.213, abs=1e-3)
+    field = folder / "hsc_hst"
+    for name, side in (("HSC", 50), ("HST", 250)):
+        one = read_image(field / f"Cut_{name}1.fits", psf=field / f"PSF_{name}.fits")
+        assert one.flux.shape[1:] == (side, side)
+        assert one.wcs is not None
