@@ -1,14 +1,18 @@
 """Images of scenes: against sums over fine pixels, and against themselves turned, shifted and seen by other pixels."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from astropy.wcs import WCS
 from scipy import signal, special
 
+from slipher.data.image import Cutout, cutout
 from slipher.errors import InputError
 from slipher.scene import render
-from slipher.scene.exposure import Exposure, exposure
+from slipher.scene.exposure import Exposure, exposure, of_cutout
 from slipher.scene.morphology import Gaussian, Morphology, Point, Sersic, Textured
 from slipher.scene.render import Group, Members, Scene, Sight
 from slipher.scene.source import Free, Light, Screen, Source, Start
@@ -141,3 +145,33 @@ def test_exposures_that_do_not_fit_are_refused(what):
         psf[1] = 0.0
     with pytest.raises(InputError, match="PSF"):
         exposure(flux, ivar, psf)
+
+
+def placed(angle: float, scale: float, shape: tuple[int, int], projection: str = "TAN") -> Cutout:
+    """An image of one field, turned (degrees) and with pixels of that size (arcsec)."""
+    wcs = WCS(naxis=2)
+    c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    wcs.wcs.ctype, wcs.wcs.crval = [f"RA---{projection}", f"DEC--{projection}"], [150.1, 2.2]
+    wcs.wcs.crpix = [shape[1] / 2, shape[0] / 2]
+    wcs.wcs.cd = scale / 3600 * np.array([[-c, s], [s, c]])
+    return cutout(np.ones(shape), variance=np.ones(shape), psf=moffat(), wcs=wcs, bands=("i",), id=f"{angle} {scale}")
+
+
+@pytest.mark.parametrize(("angle", "separable"), [(0.0, True), (0.01, True), (90.0, False), (33.0, False)])
+def test_pixels_of_two_images_are_joined_by_their_coordinates(angle, separable):
+    one, other = placed(0.0, 0.168, (50, 60)), placed(angle, 0.03, (250, 240))
+    seen = of_cutout(other, one, ("i",))
+    assert seen.separable == separable
+    x, y = np.array([3.0, 44.0, 20.0]), np.array([7.0, 11.0, 40.0])
+    want = np.stack(other.wcs.world_to_pixel(one.wcs.pixel_to_world(x, y)))
+    np.testing.assert_allclose(np.asarray(seen.jacobian) @ np.stack([x, y]) + np.asarray(seen.origin)[:, None], want, atol=0.1)
+
+
+def test_images_that_cannot_be_joined_are_refused():
+    one = placed(0.0, 0.168, (50, 60))
+    with pytest.raises(InputError, match="no coordinates"):
+        of_cutout(dataclasses.replace(one, wcs=None), one)
+    with pytest.raises(InputError, match="no affine map"):
+        of_cutout(placed(0.0, 300.0, (50, 60)), placed(20.0, 1500.0, (50, 60), "SIN"))
+    with pytest.raises(InputError, match="of g, r"):
+        of_cutout(one, bands=("g", "r"))

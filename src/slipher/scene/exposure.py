@@ -18,9 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
+from ..data.image import Cutout
 from ..errors import InputError
 
 PRIMES = (3, 5, 7, 11)  # of lengths of transforms: odd, so that no frequency is its own mirror image
+BENT = 0.1  # pixels by which coordinates of two images may differ from an affine map
 WRAPPED = 0.5  # of an image is added to it at least, for what leaves it on one side comes back on the other
 
 
@@ -90,6 +92,53 @@ def exposure(
         bands=tuple(range(len(flux))) if bands is None else tuple(bands),
         separable=not np.any(jacobian[~np.eye(2, dtype=bool)]), padded=padded,
     )  # fmt: skip
+
+
+def of_cutout(image: Cutout, reference: Cutout | None = None, bands: tuple[str, ...] | None = None) -> Exposure:
+    """The exposure of an image; where there is another whose pixels are the frame, both need coordinates.
+
+    Parameters
+    ----------
+    bands
+        The scene's, among which the image's are looked up; the image's own where left out.
+
+    Raises
+    ------
+    InputError
+        If a band is none of the scene's, coordinates are missing, or an affine map is not what they are.
+    """
+    names = image.bands if bands is None else bands
+    missing = [name for name in image.bands if name not in names]
+    if missing:
+        raise InputError(f"{image.id}: bands {', '.join(missing)}", expected=f"of {', '.join(names)}", mend="Name the scene's bands.")
+    jacobian, origin = (None, None) if reference is None or reference is image else affine(reference, image)
+    arrays = (np.asarray(x, np.float64) for x in (image.flux, image.ivar, image.psf))
+    return exposure(*arrays, bands=tuple(names.index(name) for name in image.bands), jacobian=jacobian, origin=origin)
+
+
+def affine(reference: Cutout, image: Cutout) -> tuple[Float[np.ndarray, "2 2"], Float[np.ndarray, "2"]]:
+    """J and p_0 from the pixels of one image to those of another, by their coordinates over the reference.
+
+    Raises
+    ------
+    InputError
+        If either has no coordinates, or the map bends by more than `BENT` pixels.
+    """
+    for one in (reference, image):
+        if one.wcs is None:
+            raise InputError(f"{one.id} has no coordinates", expected="a FITS WCS", mend="Several observations of one sky need one each.")
+    rows, columns = reference.flux.shape[1:]
+    x, y = (a.ravel() for a in np.meshgrid(np.linspace(0, columns - 1, 7), np.linspace(0, rows - 1, 7)))
+    there = np.stack(image.wcs.world_to_pixel(reference.wcs.pixel_to_world(x, y)))
+    found, *_ = np.linalg.lstsq(np.column_stack([x, y, np.ones_like(x)]), there.T, rcond=None)
+    off = np.abs(np.column_stack([x, y, np.ones_like(x)]) @ found - there.T).max()
+    if not off < BENT:
+        came = f"pixels of {image.id} that are no affine map of those of {reference.id} (by {off:.2g} pixels)"
+        raise InputError(came, expected=f"below {BENT}", mend="Cut out less of the sky, or resample one of them.")
+    jacobian = found[:2].T
+    # Turned by less than can be seen, pixels are parallel: transforms of grids are products then.
+    seen = 0.5 * np.abs(jacobian) * (columns, rows) > 0.5 * BENT
+    return np.where(seen, jacobian, 0.0), found[2] + 0.5 * np.where(seen, 0.0, jacobian) @ (columns, rows)
 
 
 def frequencies(seen: Exposure) -> Frequencies:
