@@ -81,6 +81,18 @@ def test_preconditioned_gradients_find_what_a_dense_solution_does():
     np.testing.assert_allclose(got / scale / scale[:, None], want / scale / scale[:, None], atol=0.02)
 
 
+def test_draws_have_the_covariance_that_is_stated():
+    seen, here = (observed(1),), point(u=truth(1))
+    draws = fit.sample(jax.random.key(0), SCENE, here, seen, HELD, 400)
+    rows = np.asarray(jax.vmap(lambda p: jax.flatten_util.ravel_pytree(fit.free_of(p, HELD))[0])(draws), np.float64)
+    places = fit.places_of_few(here, HELD)
+    root = np.linalg.cholesky(np.asarray(fit.covariance(SCENE, here, seen, HELD), np.float64))
+    middle = np.asarray(jax.flatten_util.ravel_pytree(fit.free_of(here, HELD))[0])
+    white = np.linalg.solve(root, (rows - middle)[:, places].T)
+    assert stats.kstest(white.ravel(), "norm").pvalue > 1e-3
+    np.testing.assert_allclose(np.cov(white), np.eye(len(places)), atol=0.3)
+
+
 def test_the_gradient_is_that_of_the_posterior():
     seen, here = (observed(2),), point(u=truth(3))
     row, unravel = jax.flatten_util.ravel_pytree(fit.free_of(here, HELD))

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from . import exposure as exposures
 from .exposure import Exposure
@@ -149,11 +149,15 @@ def places_of_few(point: Point, held: tuple[Held, ...]) -> Int[np.ndarray, "few"
 
 
 class Bent(NamedTuple):
-    """ln p about a point: its gradient, and how the normal matrix and the preconditioner act, on free numbers in a row."""
+    """ln p about a point: its gradient, how the normal matrix and the preconditioner act on free numbers in a row, and its noise.
+
+    `noise` makes numbers of which the covariance is the normal matrix.
+    """
 
     pull: Float[Array, "number"]
     bend: Callable[[Array], Array]
     precondition: Callable[[Array], Array]
+    noise: Callable[[PRNGKeyArray], Array]
 
 
 def bent(scene: Scene, point: Point, seen: tuple[Exposure, ...], held: tuple[Held, ...]) -> Bent:
@@ -169,10 +173,17 @@ def bent(scene: Scene, point: Point, seen: tuple[Exposure, ...], held: tuple[Hel
     backward = jax.linear_transpose(forward, row)
     left = [jnp.sqrt(one.ivar) * one.flux - image for one, image in zip(seen, shown, strict=True)]
     inverse = _inverse_of_few(scene, point, seen, held, prior[places])
+
+    def noise(key: PRNGKeyArray) -> Array:
+        own, *keys = jax.random.split(key, 1 + len(seen))
+        pixels = [jax.random.normal(k, image.shape) for k, image in zip(keys, shown, strict=True)]
+        return backward(pixels)[0] + jnp.sqrt(prior) * jax.random.normal(own, row.shape)
+
     return Bent(
         backward(left)[0] - prior * row,
         lambda v: backward(forward(v))[0] + prior * v,
         lambda v: v.at[places].set(inverse @ v[places]),
+        noise,
     )
 
 
@@ -213,6 +224,22 @@ def covariance(scene: Scene, point: Point, seen: tuple[Exposure, ...], held: tup
 
     found = jax.lax.map(column, jnp.asarray(places))
     return 0.5 * (found + found.T)
+
+
+@partial(jax.jit, static_argnames=("held", "n"))
+def sample(key: PRNGKeyArray, scene: Scene, point: Point, seen: tuple[Exposure, ...], held: tuple[Held, ...], n: int) -> Point:
+    """Draws [draw, ...] about the most probable point, of Laplace's Gaussian in all numbers, pixels too.
+
+    A solution of H x = noise of covariance H has the covariance H^-1 (Papandreou & Yuille 2010): no matrix is made.
+    """
+    row, unravel = ravel_pytree(free_of(point, held))
+    about = bent(scene, point, seen, held)
+
+    def one(key: PRNGKeyArray) -> Point:
+        off, _ = jax.scipy.sparse.linalg.cg(about.bend, about.noise(key), tol=EXACT, maxiter=4 * GRADIENTS, M=about.precondition)
+        return placed(point, unravel(row + off), held)
+
+    return jax.lax.map(one, jax.random.split(key, n))
 
 
 def _inverse_of_few(
