@@ -1,0 +1,104 @@
+r"""What astronomers want of a fitted scene: fluxes, places, sizes and shapes of its sources, with errors from draws.
+
+Everything is measured on each draw alike, and what is stated are mean and scatter of the draws about the most probable scene; so a colour's
+error knows how the errors of its two fluxes hang together. Sizes are radii of half the light, ellipticities those of weighted second
+moments, both of the source before any PSF.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from astropy.table import Table
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from . import fit
+from .blend import Blend
+from .exposure import Exposure
+from .fit import Held
+from .morphology import Gridded, on_grid
+from .render import Group, Members, values_of
+from .source import Source, of_part
+
+DRAWS = 32
+PROFILE = 81  # side of the grid on which sources without one are measured
+
+
+class Measured(NamedTuple):
+    """Of sources [..., source]: positions in reference pixels, fluxes of all lights together, half-light radius, and ellipticity."""
+
+    position: Float[Array, "*draw source 2"]
+    flux: Float[Array, "*draw source band"]
+    radius: Float[Array, "*draw source"]
+    e_1: Float[Array, "*draw source"]
+    e_2: Float[Array, "*draw source"]
+
+
+def measured(group: Group, members: Members) -> Measured:
+    """The sources of one group."""
+    return jax.vmap(lambda start, u: _one(group.source, start, u))(*members)
+
+
+def _one(source: Source, start, u: dict[str, Array]) -> Measured:
+    values = values_of(source, u)
+    fluxes = source.fluxes(values, start)
+    own = [of_part(values, f"light_{i}") for i in range(len(source.lights))]
+    n, step = _grid_of(source)
+    lights = [
+        light.morphology.light(v) if isinstance(light.morphology, Gridded) else on_grid(light.morphology, v, n, step)
+        for light, v in zip(source.lights, own, strict=True)
+    ]
+    share = jnp.mean(fluxes / jnp.sum(fluxes, 0), 1)
+    light = jnp.maximum(jnp.tensordot(share, jnp.stack(lights), 1), 0.0)
+    light /= jnp.sum(light)
+    at = step * (jnp.arange(n) - 0.5 * (n - 1))
+    x, y = jnp.sum(light * at), jnp.sum(light * at[:, None])
+    dx, dy = at - x, (at - y)[:, None]
+    radius = _half(jnp.sqrt(dx**2 + dy**2).ravel(), light.ravel())
+    weight = light * jnp.exp(-0.5 * (dx**2 + dy**2) / (2.0 * radius) ** 2)
+    xx, yy, xy = (jnp.sum(weight * q) for q in (dx**2, dy**2, dx * dy))
+    position = start.position + values["offset"] + jnp.stack([x, y])
+    return Measured(position, jnp.sum(fluxes, 0), radius, (xx - yy) / (xx + yy), 2.0 * xy / (xx + yy))
+
+
+def _grid_of(source: Source) -> tuple[int, float]:
+    grids = [(light.morphology.n, light.morphology.step) for light in source.lights if isinstance(light.morphology, Gridded)]
+    return grids[0] if grids else (PROFILE, 0.5)
+
+
+def _half(radius: Float[Array, "pixel"], light: Float[Array, "pixel"]) -> Float[Array, ""]:
+    """Radius within which half of the light is."""
+    order = jnp.argsort(radius)
+    return jnp.interp(0.5, jnp.cumsum(light[order]), radius[order])
+
+
+def table(
+    key: PRNGKeyArray, blend: Blend, seen: tuple[Exposure, ...], held: tuple[Held, ...], bands: tuple[str, ...], n: int = DRAWS
+) -> Table:
+    """A row for each source, in the order in which they came: x, y, flux_BAND, half_light_radius, e_1, e_2, each with its `_err`."""
+    draws = fit.sample(key, blend.scene, blend.fitted.point, seen, held, n)
+    best = _in_order(blend, [measured(g, m) for g, m in zip(blend.scene.groups, blend.fitted.point.members, strict=True)])
+    each = _in_order(blend, [jax.vmap(lambda m, g=g: measured(g, m))(m) for g, m in zip(blend.scene.groups, draws.members, strict=True)])
+    errors = Measured(*(np.sqrt(np.mean((a - b) ** 2, 0)) for a, b in zip(each, best, strict=True)))
+    columns = {}
+    for axis, name in enumerate("xy"):
+        columns |= {name: best.position[:, axis], f"{name}_err": errors.position[:, axis]}
+    for i, band in enumerate(bands):
+        columns |= {f"flux_{band}": best.flux[:, i], f"flux_{band}_err": errors.flux[:, i]}
+    for name, label in (("radius", "half_light_radius"), ("e_1", "e_1"), ("e_2", "e_2")):
+        columns |= {label: getattr(best, name), f"{label}_err": getattr(errors, name)}
+    found = Table(columns)
+    for name in ("x", "x_err", "y", "y_err", "half_light_radius", "half_light_radius_err"):
+        found[name].unit = "pixel"
+    return found
+
+
+def _in_order(blend: Blend, groups: list[Measured]) -> Measured:
+    """Sources [..., source, ...] in the order in which they came."""
+    where = [np.flatnonzero(blend.order[:, 0] == g) for g in range(len(groups))]
+    back = np.argsort(np.concatenate(where))
+    axis = groups[0].radius.ndim - 1
+    return Measured(
+        *(np.take(np.concatenate([np.asarray(x, np.float64) for x in leaves], axis), back, axis) for leaves in zip(*groups, strict=True))
+    )
