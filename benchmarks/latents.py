@@ -412,7 +412,8 @@ def own_text(made, simulator: Simulator, n: int) -> list[str]:
     head = ["S/N", "spectra", "whole basis", "encoder", "corrected", "with remainder", f"mean + {network.n_latent} components"]
     return [
         f"{network.n_latent} latents, {made.card['simulations']:,} galaxies seen twice, {made.card['training_seconds'] / 60:.0f} minutes "
-        "of training. chi^2 a pixel of fresh mocks, medians; calibration and sky marginalised, a floor of 1 % in the errors:",
+        "of training. chi^2 a pixel of fresh mocks, medians; calibration and sky marginalised, a floor of 1 % in the errors. "
+        "Corrected latents are the likeliest with the remainder free, not those of the least chi^2 without:",
         markdown_table(head, reconstruction(made, simulator, n)),
         "R^2 of physical quantities from latents of spectra with S/N 10-80, on held-back galaxies:",
         markdown_table(["quantity", "linear", "small network"], physics(made, simulator, 2 * n)),
