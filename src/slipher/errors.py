@@ -73,6 +73,7 @@ class Flag(IntFlag):
     SATURATED_PIXELS = 1 << 26  # of an image: those pixels carry no information
     VARIANCE_ESTIMATED = 1 << 27  # of an image without: that of its sky, the same everywhere
     PSF_NORMALISED = 1 << 28  # a PSF's sum was not one, and now is
+    OUTSIDE_IMAGE = 1 << 29  # a source of a catalogue that the image does not show: nothing was measured
 
     def names(self) -> list[str]:
         """The names of the bits that are set, lowest first."""

@@ -299,6 +299,29 @@ def find_outliers(
 
 
 @app.command()
+def deblend(
+    image: Annotated[Path, typer.Argument(help="FITS image or cube, or an archive of arrays (.npz).")],
+    catalog: Annotated[Path | None, typer.Option(help="Detections: a table with x and y, or ra and dec. Found where left out.")] = None,
+    psf: Annotated[Path | None, typer.Option(help="FITS image of the point-spread function, one or one a band.")] = None,
+    psf_fwhm: Annotated[float | None, typer.Option(help="Its full width at half maximum in pixels, where there is no image of it.")] = None,
+    bands: Annotated[str | None, typer.Option(help="Names of the bands, with commas, where the file has none.")] = None,
+    saturation: Annotated[float | None, typer.Option(help="Flux from which a pixel is saturated.")] = None,
+    seed: Seed = 0,
+    out: OutIfGiven = None,
+) -> None:
+    """Take a blend of sources apart: fluxes, places, sizes and shapes, with errors.
+
+    With --out DIR: catalogue.ecsv, model.fits (model, residual and each source), and scene.png.
+    """
+    from slipher.cli import deblending
+
+    compiled.keep()
+    names = None if bands is None else tuple(name.strip() for name in bands.split(","))
+    declared = {"psf": psf, "psf_fwhm": psf_fwhm, "bands": names, "saturation": saturation}
+    deblending.run(image, catalog, None if out is None else _made(out), declared, seed=seed)
+
+
+@app.command()
 def train(
     recipe: Annotated[Path, typer.Argument(help="A recipe, such as recipes/galaxy.toml.")],
     out: Out,

@@ -1,8 +1,8 @@
 r"""A blend taken apart: from images and positions to a fitted scene, in two steps.
 
-First every source is a smooth profile; then each gets texture, on a stamp as large as it is. The first step finds what belongs to whom
-while nothing can be explained by pixels, and the second explains the rest. Sources of one stamp size are one group, so that a scene of many
-small galaxies and one large costs what they cost.
+First every source is a smooth profile; then those that are bright enough to show any get texture, on a stamp as large as they are. The
+first step finds what belongs to whom while nothing can be explained by pixels, and the second explains the rest. Sources of one stamp size
+are one group, so that a scene of many small galaxies and one large costs what they cost.
 """
 
 from typing import NamedTuple
@@ -21,6 +21,7 @@ from .render import Group, Members, Point, Scene, Sight
 from .source import Free, Light, Source, Start
 
 STAMPS = (21, 41, 81, 161)  # sides, pixels
+TEXTURED = 60.0  # significance from which a source gets texture
 FAINTEST = 1.5  # significance of what belongs to a source, a pixel
 ROOM = 1.5  # of a stamp over the region of its source
 DARK = 1e-3  # of a source's flux in its brightest band: the least it starts with in another
@@ -45,12 +46,13 @@ def starting_fluxes(
 
 
 def stamps(
-    flux: Float[np.ndarray, "band y x"],
-    ivar: Float[np.ndarray, "band y x"],
-    psf: Float[np.ndarray, "band v u"],
+    flux: Float[np.ndarray, "band y x"], ivar: Float[np.ndarray, "band y x"], psf: Float[np.ndarray, "band v u"],
     position: Float[np.ndarray, "source 2"],
-) -> Int[np.ndarray, "source"]:
-    """The stamp that each source needs: of the pixels that are significant and nearer to it than to others, the farthest."""
+) -> Int[np.ndarray, "source"]:  # fmt: skip
+    """The stamp that each source needs: of the pixels that are significant and nearer to it than to others, the farthest.
+
+    Zero for sources that are too faint for texture.
+    """
     nu = significance(flux, ivar, psf)
     rows, columns = nu.shape
     y, x = np.mgrid[:rows, :columns]
@@ -60,10 +62,11 @@ def stamps(
     connected, _ = ndimage.label(bright)
     sides = []
     for i, (px, py) in enumerate(np.rint(position).astype(int)):
-        label = connected[np.clip(py, 0, rows - 1), np.clip(px, 0, columns - 1)]
-        inside = (own == i) & (connected == label) & bright
+        here = np.clip(py, 0, rows - 1), np.clip(px, 0, columns - 1)
+        inside = (own == i) & (connected == connected[here]) & bright
         reach = np.quantile(distance[i][inside], 0.98) if inside.any() else 0.0
-        sides.append(next((n for n in STAMPS if n >= ROOM * 2.0 * reach), STAMPS[-1]))
+        side = next((n for n in STAMPS if n >= ROOM * 2.0 * reach), STAMPS[-1])
+        sides.append(side if nu[here] > TEXTURED else 0)
     return np.array(sides)
 
 
@@ -89,11 +92,11 @@ def take_apart(
     groups, some, order = [], [], np.zeros((len(position), 2), int)
     for side in np.unique(sides):
         own = np.flatnonzero(sides == side)
-        rough = Source((Light(Textured(Sersic(), int(side)), Free(n_bands)),))
+        kind = smooth if side == 0 else Source((Light(Textured(Sersic(), int(side)), Free(n_bands)),))
         order[own] = np.column_stack([np.full(len(own), len(groups)), np.arange(len(own))])
         found = first.point.members[0]
-        fresh = begin(rough, position[own], np.asarray(found.start.flux)[own, 0])
-        groups.append(Group(rough, len(own)))
+        fresh = begin(kind, position[own], np.asarray(found.start.flux)[own, 0])
+        groups.append(Group(kind, len(own)))
         some.append(fresh._replace(u=fresh.u | {name: leaf[own] for name, leaf in found.u.items()}))
     scene = Scene(tuple(groups), n_bands)
     return Blend(scene, fit.fit(scene, Point(tuple(some), first.point.sights), (seen,), held), order)

@@ -30,7 +30,7 @@ SHEARS = (
 
 def radius(name: str = "log_radius") -> Parameter:
     """ln of a radius in reference pixels."""
-    return Parameter(name, "ln(pixel)", r"\ln r_e", Normal(1.0, 1.0), "ln of the geometric mean of the half-light ellipse's axes")
+    return Parameter(name, "ln(pixel)", r"\ln r_e", Normal(0.8, 0.8), "ln of the geometric mean of the half-light ellipse's axes")
 
 
 class Morphology(eqx.Module):
