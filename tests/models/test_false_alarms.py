@@ -40,8 +40,21 @@ def test_rates_of_ordinary_spectra_are_uniform():
     for name in false_alarms.NAMES:
         for level in (0.3, 0.1, 0.01):
             assert np.mean(rates[name] < level) == pytest.approx(level, abs=4 * np.sqrt(level / 20_000) + 0.15 * level)
-    # Together: four questions that know nothing of each other.
-    assert np.mean(rates["rate"] < 0.05) == pytest.approx(0.05, abs=0.01)
+    for level in (0.1, 0.01):
+        assert np.mean(rates["rate"] < level) == pytest.approx(level, abs=4 * np.sqrt(level / 20_000) + 0.15 * level)
+
+
+def test_questions_that_ask_the_same_count_once():
+    """Together they are as rare as each, not four times as often."""
+
+    def same(seed: int, n: int) -> Measured:
+        one = usual(seed, n)
+        return one._replace(left_over=one.latents, local=one.latents, lines=one.latents)
+
+    rates = false_alarms.rates(same(2, 20_000), false_alarms.statistics([same(0, 20_000)]))
+    np.testing.assert_allclose(np.mean(rates["rate"] < 0.01), 0.01, atol=0.003)
+    usual_ones = rates["local"] > 0.02
+    np.testing.assert_allclose(rates["rate"][usual_ones], rates["local"][usual_ones], rtol=0.2)
 
 
 def test_what_is_far_out_has_a_tiny_rate_and_stays_finite():

@@ -21,6 +21,7 @@ def fluxes(found: blend.Blend) -> np.ndarray:
     return np.stack([groups[g][i] for g, i in found.order])
 
 
+@pytest.mark.slow
 def test_a_simulated_blend_is_found_and_divided_rightly():
     """A large red galaxy, a small blue one beside it, a star: fluxes to 5 %."""
     shape, noise, n_bands = (61, 65), 0.03, 3

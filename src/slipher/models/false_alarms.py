@@ -104,17 +104,31 @@ def statistics(parts: list[Measured]) -> dict:
     whole = Measured(*(np.concatenate(column) for column in zip(*parts, strict=True)))
     edges = np.quantile(whole.log_sn, np.linspace(0, 1, N_BINS + 1))
     where = np.clip(np.searchsorted(edges, whole.log_sn, side="right") - 1, 0, N_BINS - 1)
-    table = {
-        name: [[round(float(q), 4) for q in np.quantile(getattr(whole, name)[where == b], LEVELS)] for b in range(N_BINS)] for name in NAMES
-    }
-    return {"log_sn": [round(float(np.median(whole.log_sn[where == b])), 4) for b in range(N_BINS)], **table}
+
+    def quantiles(values: Float[np.ndarray, "galaxy"]) -> list[list[float]]:
+        return [[round(float(q), 4) for q in np.quantile(values[where == b], LEVELS)] for b in range(N_BINS)]
+
+    card = {"log_sn": [round(float(np.median(whole.log_sn[where == b])), 4) for b in range(N_BINS)]}
+    card |= {name: quantiles(getattr(whole, name)) for name in NAMES}
+    return card | {"least": quantiles(-np.log(_least(_of_each(whole, card))))}
 
 
 def rates(found: Measured, usual: dict) -> dict[str, Float[np.ndarray, "galaxy"]]:
-    """False-alarm rates of each question and of all together (`rate`)."""
-    each = {name: _tail(getattr(found, name), found.log_sn, usual["log_sn"], usual[name]) for name in NAMES}
-    least = np.min(list(each.values()), axis=0)
-    return {"rate": -np.expm1(len(NAMES) * np.log1p(-np.minimum(least, 1.0 - 1e-12))), **each}
+    """False-alarm rates of each question, and of the most damning answer (`rate`).
+
+    The least of several rates is no rate, and how small it usually is depends on how the questions hang together: it is compared with what
+    it is of usual spectra, as the answers are.
+    """
+    each = _of_each(found, usual)
+    return {"rate": _tail(-np.log(_least(each)), found.log_sn, usual["log_sn"], usual["least"]), **each}
+
+
+def _of_each(found: Measured, usual: dict) -> dict[str, Float[np.ndarray, "galaxy"]]:
+    return {name: _tail(getattr(found, name), found.log_sn, usual["log_sn"], usual[name]) for name in NAMES}
+
+
+def _least(each: dict[str, Float[np.ndarray, "galaxy"]]) -> Float[np.ndarray, "galaxy"]:
+    return np.min(list(each.values()), axis=0)
 
 
 def _tail(values: np.ndarray, log_sn: np.ndarray, centres: list[float], table: list[list[float]]) -> Float[np.ndarray, "galaxy"]:
