@@ -364,7 +364,6 @@ def _small(basis, monkeypatch):
 
 
 @pytest.mark.usefixtures("_small")
-@pytest.mark.usefixtures("_small")
 @pytest.mark.parametrize("simulated", [0.0, pytest.param(0.5, marks=pytest.mark.slow)])
 def test_a_run_ends_in_a_model_that_answers(folder, simulated, monkeypatch):
     """Real spectra only, what is usual learnt from two held back; and half of them simulated, as what is usual then is, too."""
