@@ -1,12 +1,12 @@
 """Can generated spectra be told from simulated ones? `python benchmarks/generated_spectra.py [--galaxies 8192] [--out FOLDER] [--dry-run]`.
 
-Latents are drawn from the flow and decoded, and what comes out is recorded by the same surveys, at the same redshifts and with the same
-S/N, masks, calibration and noise as fresh simulations that no training has seen. A classifier then has to tell them apart on held-back
-settings, from the ridge coefficients over their level (all, those of the continuum or those of lines) or from the encoder's latents: an
-area under the ROC curve of 0.5 is chance. The same of two sets of simulations says what chance gives here; and of generated galaxies and
-simulated ones that went through encoder (at S/N 40-80) and decoder, what the flow alone betrays. Below are distributions of what
-astronomers would look at first, of spectra without noise: D_n(4000), ratios of lines and a colour at rest. A quarter of an hour for 8,192
-galaxies; the figure goes to FOLDER.
+Latents are drawn from the flow and decoded, what they leave is drawn beside, and what comes out is recorded by the same surveys, at the
+same redshifts and with the same S/N, masks, calibration and noise as fresh simulations that no training has seen. A classifier then has to
+tell them apart on held-back settings, from the ridge coefficients over their level (all, those of the continuum or those of lines) or from
+the encoder's latents: an area under the ROC curve of 0.5 is chance. The same of two sets of simulations says what chance gives here; and of
+generated galaxies and simulated ones that went through encoder (at S/N 40-80), decoder and such a draw, what the flow alone betrays. Below
+are distributions of what astronomers would look at first, of spectra without noise: D_n(4000), ratios of lines and a colour at rest. A
+quarter of an hour for 8,192 galaxies; the figure goes to FOLDER.
 """
 
 import os
@@ -85,15 +85,19 @@ class Measured(NamedTuple):
 @eqx.filter_jit
 def new_light(trained, key: Array, setting: Setting, n: int) -> simulate.Emitted:
     """Light of n new galaxies at a setting's pixels."""
-    return decoded_light(trained.network, trained.density.sample(key, n), setting)
+    return _light(trained, jax.vmap(trained.new)(jax.random.split(key, n))[1], setting)
 
 
 @eqx.filter_jit
-def decoded_light(network, latents: Array, setting: Setting) -> simulate.Emitted:
-    """Light of galaxies of these latents [galaxy, latent]; it has no luminosities of lines, and none is needed."""
-    shapes = jax.vmap(network.decode)(latents)
-    k = network.projection.n_continuum
-    return simulate.Emitted(shapes[:, :k] @ setting.basis[:, :k].T, shapes[:, k:] @ setting.basis[:, k:].T, jnp.zeros((len(latents), 0)))
+def decoded_light(trained, key: Array, latents: Array, setting: Setting) -> simulate.Emitted:
+    """Light of galaxies of these latents [galaxy, latent]."""
+    return _light(trained, jax.vmap(trained.coefficients)(jax.random.split(key, len(latents)), latents), setting)
+
+
+def _light(trained, shapes: Array, setting: Setting) -> simulate.Emitted:
+    """Of coefficients [galaxy, component]; it has no luminosities of lines, and none is needed."""
+    k = trained.network.projection.n_continuum
+    return simulate.Emitted(shapes[:, :k] @ setting.basis[:, :k].T, shapes[:, k:] @ setting.basis[:, k:].T, jnp.zeros((len(shapes), 0)))
 
 
 @eqx.filter_jit
@@ -142,7 +146,7 @@ def samples(made, simulator: Simulator, n: int) -> dict[str, Sample]:
         setting = jax.block_until_ready(
             latent_set.setting_of(rng, simulator.population, recipe.systematics, made.library, simulator.onto.projection)
         )
-        keys = jax.random.split(jax.random.key(rng.integers(2**31)), 8)
+        keys = jax.random.split(jax.random.key(rng.integers(2**31)), 9)
 
         def seen(key: Array, light: simulate.Emitted, sn: tuple[float, float], setting: Setting = setting) -> Seen:
             bare = light._replace(line_luminosity=jnp.zeros((CHUNK, 0)))
@@ -152,9 +156,9 @@ def samples(made, simulator: Simulator, n: int) -> dict[str, Sample]:
         one, two = (jax.block_until_ready(simulated_light(jax.random.split(key, CHUNK), setting, *source)) for key in keys[1:3])
         lights = {
             "generated": jax.block_until_ready(new_light(made.trained, keys[0], setting, CHUNK)), "simulated": one, "again": two,
-            "decoded": decoded_light(network, seen(keys[3], two, latent_recipe.BRIGHT_SN).latents, setting),
+            "decoded": decoded_light(made.trained, keys[8], seen(keys[3], two, latent_recipe.BRIGHT_SN).latents, setting),
         }  # fmt: skip
-        for key, (name, light) in zip(keys[4:], lights.items(), strict=True):
+        for key, (name, light) in zip(keys[4:8], lights.items(), strict=True):
             found = seen(key, light, recipe.population.sn)
             parts[name].append(Sample(*(np.asarray(x) for x in found), np.full(CHUNK, i)))
         if i % 20 == 0:
@@ -220,7 +224,7 @@ def measured_new(trained, keys: Array, wave: Array, bands: Array) -> Measured:
     basis = trained.network.projection.basis
 
     def one(key: Array) -> Measured:
-        shape = trained.network.decode(trained.density.sample(key, 1)[0])
+        shape = trained.new(key)[1]
         return measure(wave, basis[:, :k] @ shape[:k], basis[:, k:] @ shape[k:], bands)
 
     return jax.lax.map(one, keys, batch_size=BATCH)

@@ -103,9 +103,13 @@ class Reader:
         x, y = zip(*(self._chunk(simulator, i) for i in range(LATENT_CHUNKS)), strict=True)
         x, y = np.concatenate(x), np.concatenate(y)
         half = len(x) // 2
-        self.mean = make_pipeline(StandardScaler(), MLPRegressor(hidden_layer_sizes=(64, 64), early_stopping=True, max_iter=500, random_state=0))
+        self.mean = make_pipeline(
+            StandardScaler(), MLPRegressor(hidden_layer_sizes=(64, 64), early_stopping=True, max_iter=500, random_state=0)
+        )
         self.mean.fit(x[:half], y[:half])
-        self.spread = make_pipeline(StandardScaler(), MLPRegressor(hidden_layer_sizes=(32,), early_stopping=True, max_iter=500, random_state=0))
+        self.spread = make_pipeline(
+            StandardScaler(), MLPRegressor(hidden_layer_sizes=(32,), early_stopping=True, max_iter=500, random_state=0)
+        )
         # Of a Gaussian the mean absolute deviation is 0.8 standard deviations.
         self.spread.fit(x[half:], np.log(np.abs(y[half:] - self.mean.predict(x[half:])) + 1e-3) - np.log(0.8))
 

@@ -97,9 +97,8 @@ def _recorded(
     key: Array, trained, basis: Array, wave: Array, errors: latent_set.Errors, sn: Array, ends: Array, systematics: Systematics,
     contents: latent_set.Contents,
 ) -> tuple[Array, Array, Array, Array, Array]:  # fmt: skip
-    k = jax.random.split(key, 4)
-    latents = trained.density.sample(k[0], 1)[0]
-    shape = trained.remainder.draw(k[3], trained.network.decode(latents), trained.network.projection)
+    k = jax.random.split(key, 3)
+    latents, shape = trained.new(k[0])
     n = trained.network.projection.n_continuum
     light = simulate.Emitted(basis[:, :n] @ shape[:n], basis[:, n:] @ shape[n:], jnp.zeros(0))
     kept = surveys.mask(k[1], len(wave))

@@ -20,7 +20,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..errors import InputError
 from ..grids import stars
@@ -134,6 +134,16 @@ class TrainedLatents(eqx.Module):
     def prior(self) -> Prior:
         """The Gaussian prior of corrections."""
         return Prior(self.density.mean, self.density.covariance)
+
+    def new(self, key: PRNGKeyArray) -> tuple[Float[Array, "latent"], Float[Array, "component"]]:
+        """A new galaxy of the population: its latents, and coefficients of a spectrum of level one."""
+        own, left = jax.random.split(key)
+        latents = self.density.sample(own, 1)[0]
+        return latents, self.coefficients(left, latents)
+
+    def coefficients(self, key: PRNGKeyArray, latents: Float[Array, "latent"]) -> Float[Array, "component"]:
+        """A spectrum of level one of these latents, with a draw of what they leave."""
+        return self.remainder.draw(key, self.network.decode(latents), self.network.projection)
 
     def answer(self, read: Float[Array, "feature"], statistics: Statistics) -> Answered:
         """The encoder's latents corrected by the likelihood, what the decoder leaves over marginalised about the encoder's spectrum."""
