@@ -67,9 +67,27 @@ def test_a_planted_covariance_is_found(projection):
         basis = rng.normal(size=(60, N))
         seen.append(statistics(basis, basis @ (shape + scale * (root @ rng.normal(size=N))) + 0.6 * rng.normal(size=60), 0.6))
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *seen)
-    found = np.asarray(remainder.learn(network, latents, stacked).root)
+    learnt = remainder.learn(jax.random.key(1), network, latents, stacked)
+    found = np.asarray(learnt.root)
     true, got = root @ root.T, found @ found.T
     np.testing.assert_allclose(got[1:4, 1:4], true[1:4, 1:4], atol=0.025)
+    # Draws are as wide as galaxies are, where their means would be narrower.
+    np.testing.assert_allclose(np.cov(np.asarray(learnt.examples, float).T)[1:4, 1:4], true[1:4, 1:4], atol=0.03)
+
+
+def test_new_galaxies_are_like_those_of_their_latents(projection):
+    """Two kinds of galaxies, of which one leaves ten times as much as the other."""
+    rng = np.random.default_rng(4)
+    kind = np.repeat([-1.0, 1.0], 200)
+    latents = np.column_stack([kind, 0.1 * rng.normal(size=400)])
+    left = rng.normal(size=(400, N)) * np.where(kind > 0, 1.0, 0.1)[:, None]
+    made = remainder.Remainder(jnp.eye(N), jnp.asarray(latents, jnp.float16), jnp.asarray(left, jnp.float16))
+    shape = jnp.asarray([1.0, 0.0, 0.0, 0.0, 0.5, 0.5])
+    keys = jax.random.split(jax.random.key(0), 300)
+    for side, spread in ((-1.0, 0.1), (1.0, 1.0)):
+        places = jnp.asarray(np.column_stack([np.full(300, side), 0.1 * rng.normal(size=300)]), jnp.float32)
+        drawn = jax.vmap(lambda key, s: made.draw(key, s, shape, projection))(keys, places)
+        np.testing.assert_allclose((np.asarray(drawn) - shape).std(0), spread * remainder.scales(shape, projection), rtol=0.2)
 
 
 def test_lines_deviate_by_their_strength(projection):

@@ -143,7 +143,7 @@ class TrainedLatents(eqx.Module):
 
     def coefficients(self, key: PRNGKeyArray, latents: Float[Array, "latent"]) -> Float[Array, "component"]:
         """A spectrum of level one of these latents, with a draw of what they leave."""
-        return self.remainder.draw(key, self.network.decode(latents), self.network.projection)
+        return self.remainder.draw(key, latents, self.network.decode(latents), self.network.projection)
 
     def answer(self, read: Float[Array, "feature"], statistics: Statistics) -> Answered:
         """The encoder's latents corrected by the likelihood, what the decoder leaves over marginalised about the encoder's spectrum."""
@@ -207,7 +207,8 @@ def template(recipe: LatentRecipe, library: Library, sizes: Components) -> Train
     """A model of the right shapes, to be filled with weights."""
     basis = spectra.empty_projection(library, sizes)
     build = eqx.filter_eval_shape(lambda: _network(recipe, basis, jnp.zeros(sizes.n), jnp.eye(sizes.n)))
-    return TrainedLatents(build, latent_density.blank(recipe.sizes.latents), Remainder(jnp.zeros((sizes.n, sizes.n))))
+    left = remainder.blank(sizes.n, recipe.sizes.latents, CHUNK * REMAINDER_CHUNKS)
+    return TrainedLatents(build, latent_density.blank(recipe.sizes.latents), left)
 
 
 def _network(recipe: LatentRecipe, basis: projection.Projection, level: Array, metric: Array) -> Autoencoder:
@@ -301,7 +302,7 @@ def well_observed(recipe: LatentRecipe, simulator: Simulator) -> tuple[Float[Arr
 
 def remainder_of(network: Autoencoder, read: Float[Array, "galaxy feature"], statistics: Statistics) -> Remainder:
     """What latents leave of galaxies that are well observed."""
-    return remainder.learn(network, encoded(network, read), statistics)
+    return remainder.learn(jax.random.key(0), network, encoded(network, read), statistics)
 
 
 def _bright(recipe: LatentRecipe, simulator: Simulator, seed: int, n: int) -> Iterator[Seen]:

@@ -1,0 +1,111 @@
+"""An image to its catalogue: rows for all sources, coordinates, magnitudes and flags; and what cannot be taken apart."""
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+from astropy.wcs import WCS
+from test_detect import STARS, images
+from test_render import moffat
+from typer.testing import CliRunner
+
+from slipher.cli import app
+from slipher.data.image import cutout
+from slipher.errors import Flag, InputError
+from slipher.scene.deblend import deblend
+
+VARIANCE = np.full((2, 80, 90), 0.05**2)
+ERROR = np.sqrt(1.0 / np.sum(moffat() ** 2)) * 0.05  # of the flux of a star at a known place
+
+
+def field() -> WCS:
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.crval, wcs.wcs.crpix, wcs.wcs.cdelt = ["RA---TAN", "DEC--TAN"], [150.0, 2.0], [45.5, 40.5], [-5e-5, 5e-5]
+    return wcs
+
+
+def stars(**how):
+    flux = images(0, 0.3)
+    return cutout(flux, **{"variance": VARIANCE, "psf": np.stack([moffat()] * 2), "bands": ("g", "r"), "wcs": field()} | how)
+
+
+@pytest.fixture(scope="module")
+def found():
+    return deblend(stars(zero_point=(27.0, 26.5)), draws=16)
+
+
+def test_stars_have_their_fluxes_and_places_within_errors(found):
+    table = found.table
+    assert list(table["id"]) == ["1", "2", "3", "4"]
+    for row, (x, y, flux) in zip(table, STARS, strict=True):
+        for band, share in (("g", 1.0), ("r", 0.5)):
+            error = row[f"flux_{band}_err"]
+            assert abs(row[f"flux_{band}"] - share * flux) < 5.0 * error
+            assert 0.7 * ERROR < error < 5.0 * ERROR
+        assert np.hypot(row["x"] - x, row["y"] - y) < 5.0 * np.hypot(row["x_err"], row["y_err"]) + 0.01
+        assert row["chi2_per_pixel"] == pytest.approx(1.0, abs=0.4)
+    assert found.chi2_per_pixel == pytest.approx(1.0, abs=0.05)
+    assert found.converged
+
+
+def test_coordinates_and_magnitudes_follow_from_pixels_and_fluxes(found):
+    row = found.table[0]
+    ra, dec = field().pixel_to_world_values(row["x"], row["y"])
+    np.testing.assert_allclose([row["ra"], row["dec"]], [ra, dec])
+    assert row["mag_g"] == pytest.approx(27.0 - 2.5 * np.log10(row["flux_g"]))
+    assert row["mag_r_err"] == pytest.approx(1.0857 * row["flux_r_err"] / row["flux_r"], rel=1e-3)
+
+
+def test_the_sum_of_the_sources_is_the_model(found):
+    background = found.model - found.sources.sum(0)
+    assert np.ptp(background, axis=(1, 2)).max() < 1e-4
+    np.testing.assert_allclose(background.mean((1, 2)), 0.3, atol=0.02)
+    np.testing.assert_allclose(found.residual + found.model, found.image.flux, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        (Table({"x": [], "y": []}), "empty catalogue"),
+        (Table({"a": [1.0]}), "x and y, or ra and dec"),
+        (Table({"x": ["here"], "y": ["there"]}), "numbers"),
+        (Table({"x": [500.0], "y": [-20.0]}), "none of 1 sources"),
+        (Table({"ra": [150.0], "dec": [2.0]}), "without coordinates"),
+    ],
+)
+def test_catalogues_that_cannot_be_used_are_refused(table, words):
+    with pytest.raises(InputError, match=words):
+        deblend(stars(wcs=None), table)
+
+
+def test_an_empty_sky_has_no_sources():
+    noise = 0.05 * np.random.default_rng(5).standard_normal((2, 80, 90))
+    with pytest.raises(InputError, match="nothing is found"):
+        deblend(cutout(noise, variance=VARIANCE, psf=moffat()))
+
+
+def test_the_command(tmp_path):
+    """A catalogue by ra and dec with a source outside: its row is there, flagged, without numbers."""
+    hdus = [
+        fits.PrimaryHDU(images(0, 0.3), field().to_header()),
+        fits.ImageHDU(VARIANCE, name="VARIANCE"),
+        fits.ImageHDU(moffat(), name="PSF"),
+    ]
+    hdus[0].header["BANDS"] = "gr"
+    fits.HDUList(hdus).writeto(tmp_path / "field.fits")
+    ra, dec = field().pixel_to_world_values(np.append(STARS[:, 0], 400.0), np.append(STARS[:, 1], 10.0))
+    Table({"id": ["a", "b", "c", "d", "out"], "RA": ra, "DEC": dec}).write(tmp_path / "stars.csv")
+    call = ["deblend", str(tmp_path / "field.fits"), "--catalog", str(tmp_path / "stars.csv"), "--out", str(tmp_path / "out")]
+    ran = CliRunner().invoke(app, call)
+    assert ran.exit_code == 0, ran.output
+    table = Table.read(tmp_path / "out" / "catalogue.ecsv")
+    assert list(table["id"]) == ["a", "b", "c", "d", "out"]
+    assert [bool(Flag(int(f)) & Flag.OUTSIDE_IMAGE) for f in table["flags"]] == [False] * 4 + [True]
+    assert np.isnan(table["flux_g"][-1])
+    assert np.isfinite(table["flux_g"][:-1]).all()
+    with fits.open(tmp_path / "out" / "model.fits") as written:
+        np.testing.assert_allclose(written["MODEL"].data + written["RESIDUAL"].data, images(0, 0.3), atol=1e-4)
+        assert written["SOURCES"].data.shape == (4, 2, 80, 90)
+    assert (tmp_path / "out" / "scene.png").stat().st_size > 10_000
+    refused = CliRunner().invoke(app, ["deblend", str(tmp_path / "stars.csv")])
+    assert refused.exit_code != 0
