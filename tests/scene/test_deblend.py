@@ -34,6 +34,7 @@ def found():
     return deblend(stars(zero_point=(27.0, 26.5)), draws=16)
 
 
+@pytest.mark.slow
 def test_stars_have_their_fluxes_and_places_within_errors(found):
     table = found.table
     assert list(table["id"]) == ["1", "2", "3", "4"]
@@ -48,6 +49,7 @@ def test_stars_have_their_fluxes_and_places_within_errors(found):
     assert found.converged
 
 
+@pytest.mark.slow
 def test_coordinates_and_magnitudes_follow_from_pixels_and_fluxes(found):
     row = found.table[0]
     ra, dec = field().pixel_to_world_values(row["x"], row["y"])
@@ -56,6 +58,7 @@ def test_coordinates_and_magnitudes_follow_from_pixels_and_fluxes(found):
     assert row["mag_r_err"] == pytest.approx(1.0857 * row["flux_r_err"] / row["flux_r"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_the_sum_of_the_sources_is_the_model(found):
     background = found.model - found.sources.sum(0)
     assert np.ptp(background, axis=(1, 2)).max() < 1e-4
@@ -84,6 +87,7 @@ def test_an_empty_sky_has_no_sources():
         deblend(cutout(noise, variance=VARIANCE, psf=moffat()))
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path):
     """A catalogue by ra and dec with a source outside: its row is there, flagged, without numbers."""
     hdus = [
