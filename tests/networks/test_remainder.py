@@ -67,12 +67,32 @@ def test_a_planted_covariance_is_found(projection):
         basis = rng.normal(size=(60, N))
         seen.append(statistics(basis, basis @ (shape + scale * (root @ rng.normal(size=N))) + 0.6 * rng.normal(size=60), 0.6))
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *seen)
-    learnt = remainder.learn(jax.random.key(1), network, latents, stacked)
+    unknown = jnp.full((960, N), jnp.nan)
+    learnt = remainder.learn(jax.random.key(1), network, latents, stacked, unknown)
     found = np.asarray(learnt.root)
     true, got = root @ root.T, found @ found.T
     np.testing.assert_allclose(got[1:4, 1:4], true[1:4, 1:4], atol=0.025)
     # Draws are as wide as galaxies are, where their means would be narrower.
     np.testing.assert_allclose(np.cov(np.asarray(learnt.examples, float).T)[1:4, 1:4], true[1:4, 1:4], atol=0.03)
+
+
+def test_examples_are_exact_where_galaxies_are_known(projection):
+    rng = np.random.default_rng(6)
+    network = autoencoder.build(
+        jax.random.key(0), projection, jnp.asarray([1.0, 0, 0, 0, 0, 0]), jnp.eye(N), latents=2, width=8, depth=1, decoder_width=8,
+        decoder_depth=1,
+    )  # fmt: skip
+    latents = jnp.asarray(rng.normal(size=(16, 2)), jnp.float32)
+    left = rng.normal(size=(16, N))
+    shapes = np.asarray(jax.vmap(network.decode)(latents))
+    true = shapes + left * np.asarray(jax.vmap(lambda shape: remainder.scales(shape, projection))(jnp.asarray(shapes)))
+    basis = rng.normal(size=(60, N))
+    seen = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(statistics(basis, basis @ c + rng.normal(size=60), 1.0) for c in true))
+    true[8:] = np.nan
+    learnt = remainder.learn(jax.random.key(1), network, latents, seen, jnp.asarray(true, jnp.float32))
+    np.testing.assert_allclose(learnt.examples[:8], left[:8], rtol=2e-3, atol=2e-3)
+    assert np.isfinite(learnt.examples).all()
+    assert np.abs(np.asarray(learnt.examples[8:]) - left[8:]).max() > 0.01
 
 
 def test_new_galaxies_are_like_those_of_their_latents(projection):

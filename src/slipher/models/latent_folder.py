@@ -418,8 +418,8 @@ class Mixture(NamedTuple):
         """How many of so many well-observed galaxies are real: as many as the recipe has it, but few views of each spectrum."""
         return 2 * (min(round((1.0 - self.recipe.spectra.simulated) * every), MOST_VIEWS * len(self._better_half())) // 2)
 
-    def _well_observed(self, every: int, stream: int) -> tuple[Float[Array, "view feature"], Statistics]:
-        """What the encoder reads of the better half of the real spectra in S/N, and statistics [view, ...].
+    def _well_observed(self, every: int, stream: int) -> WellObserved:
+        """The better half of the real spectra in S/N [view, ...]; what they are without noise is not known.
 
         No noise is added, which is no part of a population; what is lost makes several views of one spectrum.
         """
@@ -427,22 +427,23 @@ class Mixture(NamedTuple):
         drawn = np.sort(np.arange(self.real_views(every) // 2) % len(some))
         made = self.pairs(rng, some, drawn, replace(self.recipe.spectra, fainter=1.0))
         flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), made)
-        return flat.read, jax.vmap(Statistics)(*(getattr(flat, name) for name in latent_set.STATISTICS))
+        statistics = jax.vmap(Statistics)(*(getattr(flat, name) for name in latent_set.STATISTICS))
+        return WellObserved(flat.read, statistics, jnp.full_like(statistics.centre, jnp.nan))
 
     def population(self, network: Autoencoder) -> Float[np.ndarray, "galaxy latent"]:
         """Latents of which the density is learnt: of well-observed real spectra, and of simulated ones."""
         simulated = latent_recipe.population_of(network, self.recipe, self.simulator)
-        read, _ = self._well_observed(len(simulated), 2)
+        read = self._well_observed(len(simulated), 2).read
         kept = np.random.default_rng([self.recipe.schedule.seed, 3]).permutation(simulated)[: len(simulated) - len(read)]
         return np.concatenate([kept, np.asarray(latent_recipe.encoded(network, read))])
 
     def remainder(self, network: Autoencoder) -> Remainder:
         """What latents leave of well-observed galaxies, real and simulated: the components besides are of real ones only."""
         simulated = latent_recipe.well_observed(self.recipe, self.simulator)
-        every = len(simulated[0])
+        every = len(simulated.read)
         real = self._well_observed(every, 4)
         both = jax.tree.map(lambda a, b: jnp.concatenate([a[: every - len(b)], b]), simulated, real)
-        return latent_recipe.remainder_of(network, *both)
+        return latent_recipe.remainder_of(network, both)
 
     def _better_half(self) -> list[Galaxy]:
         order = np.argsort([-galaxy.spectrum.median_sn() for galaxy in self.folder.trained_on], kind="stable")

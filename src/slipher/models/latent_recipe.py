@@ -243,7 +243,7 @@ class Simulations(NamedTuple):
 
     def remainder(self, network: Autoencoder) -> Remainder:
         """What latents leave."""
-        return remainder_of(network, *well_observed(self.recipe, self.simulator))
+        return remainder_of(network, well_observed(self.recipe, self.simulator))
 
     def facts(self, model: TrainedLatents) -> dict:
         """What the card says of usual spectra."""
@@ -294,15 +294,25 @@ def population_of(network: Autoencoder, recipe: LatentRecipe, simulator: Simulat
     return np.concatenate([np.asarray(encoded(network, seen.read)) for seen in _bright(recipe, simulator, 3_000_003, BRIGHT_CHUNKS)])
 
 
-def well_observed(recipe: LatentRecipe, simulator: Simulator) -> tuple[Float[Array, "galaxy feature"], Statistics]:
-    """Simulated galaxies of which it is learnt what latents leave: what the encoder reads, and statistics [galaxy, ...]."""
-    chunks = [(seen.read, seen.statistics) for seen in _bright(recipe, simulator, 4_000_003, REMAINDER_CHUNKS)]
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *chunks)
+class WellObserved(NamedTuple):
+    """Galaxies [galaxy, ...] of which it is learnt what latents leave: what the encoder reads, statistics, coefficients (or NaN)."""
+
+    read: Float[Array, "galaxy feature"]
+    statistics: Statistics
+    exact: Float[Array, "galaxy component"]
 
 
-def remainder_of(network: Autoencoder, read: Float[Array, "galaxy feature"], statistics: Statistics) -> Remainder:
+def well_observed(recipe: LatentRecipe, simulator: Simulator) -> WellObserved:
+    """Simulated ones."""
+    seed, chunks = 4_000_003, _bright(recipe, simulator, 4_000_003, REMAINDER_CHUNKS)
+    exact = (simulator.exact(recipe.schedule.seed + seed, i, CHUNK) for i in range(REMAINDER_CHUNKS))
+    parts = [WellObserved(seen.read, seen.statistics, true) for seen, true in zip(chunks, exact, strict=True)]
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+
+
+def remainder_of(network: Autoencoder, seen: WellObserved) -> Remainder:
     """What latents leave of galaxies that are well observed."""
-    return remainder.learn(jax.random.key(0), network, encoded(network, read), statistics)
+    return remainder.learn(jax.random.key(0), network, encoded(network, seen.read), seen.statistics, seen.exact)
 
 
 def _bright(recipe: LatentRecipe, simulator: Simulator, seed: int, n: int) -> Iterator[Seen]:

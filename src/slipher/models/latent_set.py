@@ -335,6 +335,17 @@ def _again(keys: Array, scatter: Array, truth: Truth, setting: Setting, library:
     return _side(keys, scatter, truth, setting, library, onto, fixed)
 
 
+@partial(jax.jit, static_argnames="fixed")
+def _exact(scatter: Array, truth: Truth, view: View, inverses: tuple[Array, Array], library: Library, fixed: _Fixed) -> Array:
+    physics = Physics(fixed.model, fixed.systematics, fixed.contents, library)
+
+    def one(some: tuple[Array, Truth]) -> Array:
+        light = emitted(*some, view, physics)
+        return jnp.concatenate([inverses[0] @ light.continuum, inverses[1] @ light.lines])
+
+    return jax.lax.map(one, (scatter, truth), batch_size=16)
+
+
 class Simulator(NamedTuple):
     """Chunks of galaxies; the same seed, number and size give the same spectra.
 
@@ -359,6 +370,16 @@ class Simulator(NamedTuple):
         rng, keys = self._keys(seed, number, n)
         setting = self._setting(rng)
         return setting, *jax.block_until_ready(_once(keys, setting, self.physics.library, self.onto, self._fixed()))
+
+    def exact(self, seed: int, number: int, n: int) -> Float[Array, "galaxy component"]:
+        """Coefficients over their level of the galaxies of `once`: of all their light, before any instrument or noise."""
+        keys = self._keys(seed, number, n)[1]
+        wave = stars.wave_grid()
+        basis, k = np.asarray(self.onto.projection.basis, np.float64), self.onto.projection.n_continuum
+        inverses = tuple(jnp.asarray(np.linalg.pinv(some), jnp.float32) for some in (basis[:, :k], basis[:, k:]))
+        view = spectrograph.view(wave, 0.0, self.physics.library, lsf_kms=0.0)
+        found = _exact(keys.scatter, self._truth(keys), view, inverses, self.physics.library, self._fixed())
+        return jax.block_until_ready(found / (found @ self.onto.level)[:, None])
 
     def often(self, seed: int, number: int, n: int, times: int) -> tuple[list[tuple[Setting, Seen]], Truth]:
         """The galaxies of `once`, seen so many times, each time by another setting."""

@@ -3,10 +3,12 @@
     coefficients = decoder(s) + scales e
 
 Deviations of lines are relative to the strength of their complex, those of the continuum to their usual size: a decoder that is off by a
-tenth in all lines is off by much only where lines are strong. Marginalised, it keeps bright spectra from saying more of the latents than
-the decoder can; drawn, it gives new galaxies the variety that the latents do not hold.
+tenth in all lines is off by much only where lines are strong. Marginalised as a Gaussian, e keeps bright spectra from saying more of the
+latents than the decoder can. For new galaxies it is that of one that had nearly the same latents: what is left has long tails, and differs
+between kinds of galaxies, which no classifier overlooks.
 
-The covariance is found by expectation maximisation over well-observed galaxies, whose noise is taken into account.
+The covariance is found by expectation maximisation over well-observed galaxies, whose noise is taken into account; the examples are those
+of the same galaxies, without noise where they are simulated, and a draw given the data where they are not.
 """
 
 import equinox as eqx
@@ -86,8 +88,14 @@ def _inside(statistics: Statistics, root: Array) -> tuple[Array, tuple[Array, bo
     return gram, jax.scipy.linalg.cho_factor(jnp.eye(len(root)) + root.T @ gram @ root, lower=True)
 
 
-def learn(key: PRNGKeyArray, network: Autoencoder, latents: Float[Array, "galaxy latent"], seen: Statistics) -> Remainder:
-    """From well-observed galaxies [galaxy, ...] and their latents, a multiple of 16 of them."""
+def learn(
+    key: PRNGKeyArray, network: Autoencoder, latents: Float[Array, "galaxy latent"], seen: Statistics,
+    exact: Float[Array, "galaxy component"],
+) -> Remainder:  # fmt: skip
+    """From well-observed galaxies [galaxy, ...] and their latents, a multiple of 16 of them.
+
+    `exact` are their true coefficients over their level, NaN where those are not known: then an example is a draw given the data.
+    """
     n = len(network.projection.mean)
     start = FIRST * np.eye(n, dtype=np.float32)
     root = jnp.asarray(start)
@@ -95,7 +103,13 @@ def learn(key: PRNGKeyArray, network: Autoencoder, latents: Float[Array, "galaxy
         covariance = np.asarray(jax.block_until_ready(_second_moment(network, latents, seen, root)), np.float64)
         root = jnp.asarray(np.linalg.cholesky(0.5 * (covariance + covariance.T) + 1e-10 * np.eye(n)), jnp.float32)
     drawn = jax.block_until_ready(_drawn(jax.random.split(key, len(latents)), network, latents, seen, root))
-    return Remainder(root, latents.astype(jnp.float16), drawn.astype(jnp.float16))
+    left = jax.vmap(lambda s, c: _left(network, s, c))(latents, exact)
+    return Remainder(root, latents.astype(jnp.float16), jnp.where(jnp.isnan(left), drawn, left).astype(jnp.float16))
+
+
+def _left(network: Autoencoder, s: Array, coefficients: Array) -> Float[Array, "component"]:
+    shape = network.decode(s)
+    return (coefficients - shape) / scales(shape, network.projection)
 
 
 def _posterior(network: Autoencoder, s: Array, statistics: Statistics, root: Array) -> tuple[Array, tuple[Array, bool]]:
