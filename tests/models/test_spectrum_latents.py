@@ -12,7 +12,7 @@ from slipher import models
 from slipher.cli import app
 from slipher.data import read
 from slipher.errors import Flag, InputError
-from slipher.models import generated, shipped
+from slipher.models import generated, latent_set, shipped
 
 
 def changed(spectrum: slipher.Spectrum, **arrays: np.ndarray) -> slipher.Spectrum:
@@ -86,6 +86,25 @@ def test_two_surveys_agree_on_a_galaxy():
         off.append((a.latents - b.latents) / np.hypot(a.sd, b.sd))
         assert a.rates["rate"] > 1e-4
     assert np.sqrt(np.mean(np.square(off))) < 1.6
+
+
+def test_simulated_galaxies_are_known_without_noise():
+    """Coefficients without an instrument are what a very bright spectrum of the same galaxies is fitted by, where it has pixels."""
+    made = shipped.load("spectrum_latents")
+    network, recipe = made.trained.network, made.recipe
+    bright = dataclasses.replace(recipe.population, sn=(2000.0, 3000.0), surveys={"desi": 1.0})
+    physics = recipe.physics(made.library)
+    clean = physics._replace(contents=latent_set.Contents(calibration=0.0, mismatch=0.0, sky=0.0))
+    simulator = latent_set.Simulator(clean, bright, latent_set.Onto(network.projection, network.level))
+    exact = np.asarray(simulator.exact(5, 0, 16))
+    setting, seen, _ = simulator.once(5, 0, 16)
+    np.testing.assert_allclose(exact @ np.asarray(network.level), 1.0, rtol=1e-3)
+    shown = np.asarray(setting.basis) @ exact.T
+    for flux, ivar, want in zip(np.asarray(seen.pixels.flux), np.asarray(seen.pixels.ivar), shown.T, strict=True):
+        there = ivar > 0
+        scale = np.sum(flux[there] * want[there]) / np.sum(want[there] ** 2)
+        off = flux[there] / scale - want[there]
+        assert np.median(np.abs(off) / np.abs(want[there])) < 0.01
 
 
 def test_real_galaxies_are_answered(shared_data):

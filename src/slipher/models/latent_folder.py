@@ -418,7 +418,7 @@ class Mixture(NamedTuple):
         """How many of so many well-observed galaxies are real: as many as the recipe has it, but few views of each spectrum."""
         return 2 * (min(round((1.0 - self.recipe.spectra.simulated) * every), MOST_VIEWS * len(self._better_half())) // 2)
 
-    def _well_observed(self, every: int, stream: int) -> WellObserved:
+    def _well_observed(self, every: int, stream: int) -> latent_recipe.WellObserved:
         """The better half of the real spectra in S/N [view, ...]; what they are without noise is not known.
 
         No noise is added, which is no part of a population; what is lost makes several views of one spectrum.
@@ -428,7 +428,7 @@ class Mixture(NamedTuple):
         made = self.pairs(rng, some, drawn, replace(self.recipe.spectra, fainter=1.0))
         flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), made)
         statistics = jax.vmap(Statistics)(*(getattr(flat, name) for name in latent_set.STATISTICS))
-        return WellObserved(flat.read, statistics, jnp.full_like(statistics.centre, jnp.nan))
+        return latent_recipe.WellObserved(flat.read, statistics, jnp.full_like(statistics.centre, jnp.nan))
 
     def population(self, network: Autoencoder) -> Float[np.ndarray, "galaxy latent"]:
         """Latents of which the density is learnt: of well-observed real spectra, and of simulated ones."""
