@@ -219,8 +219,9 @@ def main() -> None:
     options = parser.parse_args()
     here = machine("slipher", "jax", "scikit-learn")
     reader = Reader(options.model) if options.model else None
+    more = (f" --model {options.model}" if options.model else "") + (" --real FOLDER" if options.real else "")
     rows = [row for errors in (True, False) for row in compare(options.train, options.test, reader, errors=errors)]
-    text = ["## Physics, data, and both", f"`python benchmarks/hybrid.py --train {options.train} --test {options.test}`. {here}"]
+    text = ["## Physics, data, and both", f"`python benchmarks/hybrid.py --train {options.train} --test {options.test}{more}`. {here}"]
     text.append(
         f"{options.test} SDSS mocks, S/N 10-50, with systematic errors that `galaxy` does not know, and without; the residual is learnt on "
         f"{options.train} others. Bias, scatter (NMAD) and the share of truths within 68 and 95 %:"

@@ -10,6 +10,7 @@ from test_render import moffat
 from typer.testing import CliRunner
 
 from slipher.cli import app
+from slipher.data.detections import Detections, read_detections
 from slipher.data.image import cutout
 from slipher.errors import Flag, InputError
 from slipher.scene.deblend import deblend
@@ -67,18 +68,35 @@ def test_the_sum_of_the_sources_is_the_model(found):
 
 
 @pytest.mark.parametrize(
-    ("table", "words"),
+    ("detections", "words"),
     [
-        (Table({"x": [], "y": []}), "empty catalogue"),
-        (Table({"a": [1.0]}), "x and y, or ra and dec"),
-        (Table({"x": ["here"], "y": ["there"]}), "numbers"),
-        (Table({"x": [500.0], "y": [-20.0]}), "none of 1 sources"),
-        (Table({"ra": [150.0], "dec": [2.0]}), "without coordinates"),
+        (Detections((), np.zeros((0, 2))), "empty catalogue"),
+        (Detections(("a",), np.array([[500.0, -20.0]])), "none of 1 sources"),
+        (Detections(("a",), np.array([[150.0, 2.0]]), celestial=True), "without coordinates"),
     ],
 )
-def test_catalogues_that_cannot_be_used_are_refused(table, words):
+def test_detections_that_cannot_be_used_are_refused(detections, words):
     with pytest.raises(InputError, match=words):
-        deblend(stars(wcs=None), table)
+        deblend(stars(wcs=None), detections)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("x,y\n", "no rows"), ("a,b\n1,2\n", "x and y, or ra and dec"), ("x,y\nhere,there\n", "number"), ("", "empty")],
+)
+def test_catalogues_that_cannot_be_read_are_refused(tmp_path, text, words):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(InputError, match=words):
+        read_detections(tmp_path / "t.csv")
+
+
+def test_catalogues_are_read_by_pixels_or_coordinates(tmp_path):
+    (tmp_path / "t.csv").write_text("NAME,X,Y\n9007199254740993,3.5,4\nb,5,\n")
+    one = read_detections(tmp_path / "t.csv")
+    assert (one.ids, one.celestial) == (("9007199254740993", "b"), False)
+    np.testing.assert_array_equal(one.position, [[3.5, 4.0], [5.0, np.nan]])
+    Table({"ra": [150.0], "dec": [2.0]}).write(tmp_path / "t.fits")
+    assert read_detections(tmp_path / "t.fits") == (("1",), pytest.approx(np.array([[150.0, 2.0]])), True)
 
 
 def test_an_empty_sky_has_no_sources():

@@ -8,32 +8,10 @@ from rich.console import Console
 from rich.table import Table
 
 from slipher.cli import terminal
-from slipher.data.files import damage
-from slipher.errors import Flag, UnreadableFile
+from slipher.errors import Flag
 from slipher.files import write_atomically
 
 CATALOGUE, IMAGES, FIGURE = "catalogue.ecsv", "model.fits", "scene.png"
-
-
-def read_catalogue(path: Path):
-    """A table of detections, of any format that astropy knows by itself.
-
-    Raises
-    ------
-    UnreadableFile
-        If it is none.
-    """
-    from astropy.table import Table as AstropyTable
-
-    with damage(str(path)):
-        try:
-            return AstropyTable.read(path)
-        except Exception as error:
-            try:
-                return AstropyTable.read(path, format="ascii")
-            except Exception:
-                mend = "Write it as ECSV, FITS or CSV with a line of names."
-                raise UnreadableFile(f"{path} is no table ({error})", expected="a table of detections", mend=mend) from error
 
 
 def show(found) -> None:
@@ -69,11 +47,12 @@ def write(found, folder: Path) -> None:
 
 def run(image: Path, catalogue: Path | None, folder: Path | None, declared: dict, *, seed: int) -> None:
     """Read, fit, print and write."""
+    from slipher.data.detections import read_detections
     from slipher.data.image_files import read_image
     from slipher.scene.deblend import deblend
 
     one = read_image(image, **declared)
-    detections = None if catalogue is None else read_catalogue(catalogue)
+    detections = None if catalogue is None else read_detections(catalogue)
     with terminal.waiting(f"fitting {one.id}"):
         found = deblend(one, detections, seed=seed)
     show(found)

@@ -4,13 +4,13 @@ image --detect (or a catalogue)--> positions --blend--> scene --catalogue--> flu
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import numpy as np
 from astropy.table import Table
 from jaxtyping import Array, Bool, Float
 
+from ..data.detections import Detections
 from ..data.image import Cutout
 from ..errors import Flag, InputError
 from . import blend, catalogue, exposure, render
@@ -18,13 +18,6 @@ from .blend import Blend
 from .detect import detect
 from .fit import Held
 
-X_NAMES, Y_NAMES, RA_NAMES, DEC_NAMES, ID_NAMES = (
-    ("x", "x_image"),
-    ("y", "y_image"),
-    ("ra", "ra_j2000"),
-    ("dec", "dec_j2000"),
-    ("id", "name"),
-)
 HELD = (Held(),)
 
 
@@ -61,20 +54,20 @@ class Deblended:
         return float(np.sum(self.residual**2 * self.image.ivar) / np.sum(self.image.ivar > 0))
 
 
-def deblend(image: Cutout, detections: Table | None = None, *, seed: int = 0, draws: int = catalogue.DRAWS) -> Deblended:
+def deblend(image: Cutout, detections: Detections | None = None, *, seed: int = 0, draws: int = catalogue.DRAWS) -> Deblended:
     """Find the sources of an image, or take them from a table, and fit them all.
 
     Parameters
     ----------
     detections
-        With columns x and y (pixels, zero in the centre of the first), or ra and dec (degrees) where the image has coordinates; and id.
+        Their pixels, or coordinates where the image has some; found where left out.
     draws
         From which errors come.
 
     Raises
     ------
     InputError
-        If nothing is found, a table has no usable columns or no rows, or none of its sources is in the image.
+        If nothing is found, or none of the detections is in the image.
     """
     flux, ivar, psf = (np.asarray(x, np.float64) for x in (image.flux, image.ivar, image.psf))
     ids, position = _found(flux, ivar, psf) if detections is None else _given(detections, image)
@@ -108,31 +101,15 @@ def _found(flux: np.ndarray, ivar: np.ndarray, psf: np.ndarray) -> tuple[list[st
     return [str(i) for i in range(1, len(position) + 1)], position
 
 
-def _given(table: Table, image: Cutout) -> tuple[list[str], Float[np.ndarray, "source 2"]]:
+def _given(detections: Detections, image: Cutout) -> tuple[list[str], Float[np.ndarray, "source 2"]]:
     """Identifiers and pixels of a user's rows."""
-    if not len(table):
+    if not detections.ids:
         raise InputError("an empty catalogue", expected="a row for each source", mend="Leave it out to have sources found.")
-    x, y, ra, dec, id = (_column(table, names) for names in (X_NAMES, Y_NAMES, RA_NAMES, DEC_NAMES, ID_NAMES))
-    if x is not None and y is not None:
-        position = np.column_stack([_numbers(x), _numbers(y)])
-    elif ra is not None and dec is not None:
-        if image.wcs is None:
-            raise InputError(f"{image.id} without coordinates, sources by ra and dec", expected="a WCS, or x and y", mend="Give x and y.")
-        position = np.column_stack(image.wcs.world_to_pixel_values(_numbers(ra), _numbers(dec)))
-    else:
-        raise InputError(f"columns {', '.join(table.colnames)}", expected="x and y, or ra and dec", mend="Rename the columns.")
-    return [str(i) for i in (range(1, len(table) + 1) if id is None else id)], position
-
-
-def _column(table: Table, names: tuple[str, ...]) -> Any:
-    return next((table[column] for column in table.colnames if column.lower() in names), None)
-
-
-def _numbers(column: Any) -> Float[np.ndarray, "source"]:
-    try:
-        return np.asarray(np.ma.filled(np.ma.asarray(column).astype(float), np.nan), np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"positions {list(column[:3])}", expected="numbers", mend="Check the columns.") from error
+    if not detections.celestial:
+        return list(detections.ids), detections.position
+    if image.wcs is None:
+        raise InputError(f"{image.id} without coordinates, sources by ra and dec", expected="a WCS, or x and y", mend="Give x and y.")
+    return list(detections.ids), np.column_stack(image.wcs.world_to_pixel_values(*detections.position.T))
 
 
 def _inside(position: Float[np.ndarray, "source 2"], image: Cutout) -> Bool[np.ndarray, "source"]:
