@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from astropy.stats import mad_std, sigma_clip
 from astropy.wcs import WCS
 from jaxtyping import Bool, Float, Float32
 
@@ -155,11 +156,8 @@ def _weights(images: np.ndarray, variance, ivar, bad: Bool[np.ndarray, "band y x
 
 def _noise(pixels: Float[np.ndarray, "pixel"]) -> float:
     """sd of the sky: of differences from the median, bright ones clipped."""
-    some = pixels
-    for _ in range(CLIPS):
-        middle = np.median(some) if some.size else 0.0
-        sd = 1.4826 * np.median(np.abs(some - middle)) if some.size else 0.0
-        some = some[some < middle + CLIP * sd] if sd > 0 else some
+    clipped = sigma_clip(pixels, sigma_lower=np.inf, sigma_upper=CLIP, maxiters=CLIPS, stdfunc="mad_std", masked=False)
+    sd = mad_std(clipped) if clipped.size else 0.0
     if not sd > 0:
         raise InputError("images without noise or variance", expected="a variance, or a sky that scatters", mend="Give the variance.")
     return float(sd)

@@ -12,14 +12,16 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import ndimage
 
+from ..data.image import Cutout
 from . import fit
 from .detect import full_width, significance, sky
-from .exposure import Exposure
+from .exposure import Exposure, of_cutout
 from .fit import Fitted, Held
 from .morphology import Sersic, Textured
 from .render import Group, Members, Point, Scene, Sight
 from .source import Free, Light, Source, Start
 
+HELD = (Held(),)  # backgrounds are free, shifts of the only exposure are not
 STAMPS = (21, 41, 81, 161)  # sides, pixels
 TEXTURED = 60.0  # significance from which a source gets texture
 FAINTEST = 1.5  # significance of what belongs to a source, a pixel
@@ -28,10 +30,11 @@ DARK = 1e-3  # of a source's flux in its brightest band: the least it starts wit
 
 
 class Blend(NamedTuple):
-    """A fitted scene of sources in the order that they came in: `order[i]` is the group and place of source i."""
+    """A fitted scene and the exposure that it was fitted to; `order[i]` is the group and place of source i as it came in."""
 
     scene: Scene
     fitted: Fitted
+    seen: Exposure
     order: Int[np.ndarray, "source 2"]
 
 
@@ -76,19 +79,17 @@ def begin(source: Source, position: np.ndarray, flux: np.ndarray) -> Members:
     return Members(Start(jnp.asarray(position, jnp.float32), jnp.asarray(flux[:, None], jnp.float32)), u)
 
 
-def take_apart(
-    flux: Float[np.ndarray, "band y x"], ivar: Float[np.ndarray, "band y x"], psf: Float[np.ndarray, "band v u"], seen: Exposure,
-    position: Float[np.ndarray, "source 2"],
-) -> Blend:  # fmt: skip
-    """The scene of sources at these positions in one exposure, `seen`, of which the arrays are images, weights and PSFs."""
+def take_apart(image: Cutout, position: Float[np.ndarray, "source 2"]) -> Blend:
+    """The scene of sources at these positions in an image."""
+    flux, ivar, psf = (np.asarray(x, np.float64) for x in (image.flux, image.ivar, image.psf))
+    seen = of_cutout(image)
     background = np.array([sky(image[weight > 0]) for image, weight in zip(flux, ivar, strict=True)])
     dark = flux - background[:, None, None]
     n_bands, sides = len(flux), stamps(dark, ivar, psf, position)
-    held = (Held(),)
     smooth = Source((Light(Sersic(), Free(n_bands)),))
     members = begin(smooth, position, starting_fluxes(dark, psf, position))
     sight = Sight(jnp.zeros(2), jnp.asarray(background, jnp.float32))
-    first = fit.fit(Scene((Group(smooth, len(position)),), n_bands), Point((members,), (sight,)), (seen,), held)
+    first = fit.fit(Scene((Group(smooth, len(position)),), n_bands), Point((members,), (sight,)), (seen,), HELD)
     groups, some, order = [], [], np.zeros((len(position), 2), int)
     for side in np.unique(sides):
         own = np.flatnonzero(sides == side)
@@ -99,4 +100,4 @@ def take_apart(
         groups.append(Group(kind, len(own)))
         some.append(fresh._replace(u=fresh.u | {name: leaf[own] for name, leaf in found.u.items()}))
     scene = Scene(tuple(groups), n_bands)
-    return Blend(scene, fit.fit(scene, Point(tuple(some), first.point.sights), (seen,), held), order)
+    return Blend(scene, fit.fit(scene, Point(tuple(some), first.point.sights), (seen,), HELD), seen, order)

@@ -14,9 +14,7 @@ from astropy.table import Table
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from . import fit
-from .blend import Blend
-from .exposure import Exposure
-from .fit import Held
+from .blend import HELD, Blend
 from .morphology import Gridded, on_grid
 from .render import Group, Members, values_of
 from .source import Source, of_part
@@ -73,11 +71,9 @@ def _half(radius: Float[Array, "pixel"], light: Float[Array, "pixel"]) -> Float[
     return jnp.interp(0.5, jnp.cumsum(light[order]), radius[order])
 
 
-def table(
-    key: PRNGKeyArray, blend: Blend, seen: tuple[Exposure, ...], held: tuple[Held, ...], bands: tuple[str, ...], n: int = DRAWS
-) -> Table:
+def table(key: PRNGKeyArray, blend: Blend, bands: tuple[str, ...], n: int = DRAWS) -> Table:
     """A row for each source, in the order in which they came: x, y, flux_BAND, half_light_radius, e_1, e_2, each with its `_err`."""
-    draws = fit.sample(key, blend.scene, blend.fitted.point, seen, held, n)
+    draws = fit.sample(key, blend.scene, blend.fitted.point, (blend.seen,), HELD, n)
     best = _in_order(blend, [measured(g, m) for g, m in zip(blend.scene.groups, blend.fitted.point.members, strict=True)])
     each = _in_order(blend, [jax.vmap(lambda m, g=g: measured(g, m))(m) for g, m in zip(blend.scene.groups, draws.members, strict=True)])
     errors = Measured(*(np.sqrt(np.mean((a - b) ** 2, 0)) for a, b in zip(each, best, strict=True)))

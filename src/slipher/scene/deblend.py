@@ -16,9 +16,6 @@ from ..errors import Flag, InputError
 from . import blend, catalogue, exposure, render
 from .blend import Blend
 from .detect import detect
-from .fit import Held
-
-HELD = (Held(),)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -69,17 +66,15 @@ def deblend(image: Cutout, detections: Detections | None = None, *, seed: int = 
     InputError
         If nothing is found, or none of the detections is in the image.
     """
-    flux, ivar, psf = (np.asarray(x, np.float64) for x in (image.flux, image.ivar, image.psf))
-    ids, position = _found(flux, ivar, psf) if detections is None else _given(detections, image)
+    ids, position = _found(image) if detections is None else _given(detections, image)
     inside = _inside(position, image)
     if not inside.any():
         raise InputError(
             f"{image.id}: none of {len(position)} sources is in the image", expected="positions in its pixels", mend="Check x and y."
         )
-    seen = (exposure.of_cutout(image),)
-    made = blend.take_apart(flux, ivar, psf, seen[0], position[inside])
-    table = catalogue.table(jax.random.key(seed), made, seen, HELD, image.bands, draws)
-    each = _each(made, seen[0])
+    made = blend.take_apart(image, position[inside])
+    table = catalogue.table(jax.random.key(seed), made, image.bands, draws)
+    each = _each(made)
     background = np.asarray(made.fitted.point.sights[0].background)[:, None, None]
     model = each.sum(0) + background
     table.add_column(_chi2_of_each(each, model, image), name="chi2_per_pixel")
@@ -94,8 +89,8 @@ def deblend(image: Cutout, detections: Detections | None = None, *, seed: int = 
 # --- positions -------------------------------------------------------------------------------------------------------
 
 
-def _found(flux: np.ndarray, ivar: np.ndarray, psf: np.ndarray) -> tuple[list[str], Float[np.ndarray, "source 2"]]:
-    position = detect(flux, ivar, psf).position
+def _found(image: Cutout) -> tuple[list[str], Float[np.ndarray, "source 2"]]:
+    position = detect(*(np.asarray(x, np.float64) for x in (image.flux, image.ivar, image.psf))).position
     if not len(position):
         raise InputError("nothing is found", expected="a source of 5 sigma", mend="Give a catalogue of positions, or a deeper image.")
     return [str(i) for i in range(1, len(position) + 1)], position
@@ -120,8 +115,9 @@ def _inside(position: Float[np.ndarray, "source 2"], image: Cutout) -> Bool[np.n
 # --- what is told ----------------------------------------------------------------------------------------------------
 
 
-def _each(made: Blend, seen: exposure.Exposure) -> Float[np.ndarray, "source band y x"]:
+def _each(made: Blend) -> Float[np.ndarray, "source band y x"]:
     """What the exposure shows of each source, in their order."""
+    seen = made.seen
     q, shift = exposure.frequencies(seen), made.fitted.point.sights[0].shift
     groups = []
     for group, members in zip(made.scene.groups, made.fitted.point.members, strict=True):

@@ -10,6 +10,7 @@ a few PSFs. Both are looked at, the brightest peaks first, each at least most of
 from typing import NamedTuple
 
 import numpy as np
+from astropy.stats import sigma_clip
 from jaxtyping import Float
 from scipy import ndimage, signal
 
@@ -67,17 +68,9 @@ def full_width(psf: Float[np.ndarray, "band v u"]) -> float:
 
 def sky(pixels: Float[np.ndarray, "pixel"]) -> float:
     """The background: the median of pixels, those beyond some sd clipped from above and below."""
-    some = np.asarray(pixels, np.float64)
-    if not some.size:
+    if not len(pixels):
         return 0.0
-    for _ in range(CLIPS):
-        middle = np.median(some)
-        spread = 1.4826 * np.median(np.abs(some - middle))
-        kept = some[np.abs(some - middle) <= CLIP * spread]
-        if len(kept) in (0, len(some)):
-            break
-        some = kept
-    return float(np.median(some))
+    return float(np.median(sigma_clip(pixels, sigma=CLIP, maxiters=CLIPS, stdfunc="mad_std", masked=False)))
 
 
 def _sharpened_noise(psf: np.ndarray, scale: float) -> float:
