@@ -11,7 +11,8 @@ from slipher.scene import blend, detect, fit, render
 from slipher.scene.exposure import exposure
 from slipher.scene.morphology import Sersic
 from slipher.scene.render import Group, Members, Scene, Sight
-from slipher.scene.source import Free, Light, Source, Start
+from slipher.scene.source import Light, Source, Start
+from slipher.scene.spectrum import Free
 
 
 def fluxes(found: blend.Blend) -> np.ndarray:

@@ -15,7 +15,8 @@ from slipher.scene import render
 from slipher.scene.exposure import Exposure, exposure, of_cutout
 from slipher.scene.morphology import Gaussian, Morphology, Point, Sersic, Textured
 from slipher.scene.render import Group, Members, Scene, Sight
-from slipher.scene.source import Free, Light, Screen, Source, Start
+from slipher.scene.source import Light, Screen, Source, Start
+from slipher.scene.spectrum import Free
 
 SHAPE = (45, 51)
 START = (22.3, 19.8)

@@ -19,7 +19,8 @@ from .exposure import Exposure, of_cutout
 from .fit import Fitted, Held
 from .morphology import Sersic, Textured
 from .render import Group, Members, Point, Scene, Sight
-from .source import Free, Light, Source, Start
+from .source import Light, Source, Start
+from .spectrum import Free
 
 HELD = (Held(),)  # backgrounds are free, shifts of the only exposure are not
 STAMPS = (21, 41, 81, 161)  # sides, pixels

@@ -39,7 +39,7 @@ def measured(group: Group, members: Members) -> Measured:
 
 
 def _one(source: Source, start, u: dict[str, Array]) -> Measured:
-    values = values_of(source, u)
+    values = values_of(source, start, u)
     fluxes = source.fluxes(values, start)
     own = [of_part(values, f"light_{i}") for i in range(len(source.lights))]
     n, step = _grid_of(source)

@@ -57,16 +57,17 @@ class Point(NamedTuple):
     sights: tuple[Sight, ...]
 
 
-def values_of(source: Source, u: U) -> Values:
-    """Physical values of one source."""
-    return {p.name: p.prior.from_normal(u[p.name]) for p in source.parameters}
+def values_of(source: Source, start: Start, u: U) -> Values:
+    """Physical values of one source: those that are free, and those that are given."""
+    given = start.given or {}
+    return {p.name: p.prior.from_normal(u[p.name]) for p in source.parameters if p.name not in given} | given
 
 
 def one_source(
     source: Source, start: Start, u: U, seen: Exposure, q: Frequencies, shift: Float[Array, "2"]
 ) -> Complex[Array, "band ky kx"]:
     """Transform of what an exposure's bands show of one source, before the PSF."""
-    values = values_of(source, u)
+    values = values_of(source, start, u)
     whole = source.transform(values, start, q)[jnp.asarray(seen.bands)]
     return whole * exposures.phase(seen, start.position + values["offset"], shift)
 

@@ -8,7 +8,6 @@ point in the image, and fluxes, of which what is free is the logarithm of a fact
 negative source that cancel each other explain any image.
 """
 
-from abc import abstractmethod
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -20,41 +19,20 @@ from jaxtyping import Array, Complex, Float
 from ..physics.parameters import Normal, Parameter
 from .exposure import Frequencies
 from .morphology import Morphology, Values, of_grid, on_grid
+from .spectrum import Spectrum
 
 POSITION = Parameter("offset", "pixel", r"\Delta r", Normal(0.0, 1.0), "from the source's starting point, x and y", (2,))
 
 
 class Start(NamedTuple):
-    """Where one source begins: its position in reference pixels, x and y, and the fluxes of its lights in the unit of the images."""
+    """Where one source begins: its position in reference pixels, x and y, and the fluxes of its lights in the unit of the images.
+
+    `given` holds values that are known, by the names of the source's parameters (a redshift), and are not fitted then.
+    """
 
     position: Float[Array, "*source 2"]
     flux: Float[Array, "*source light band"]
-
-
-class Spectrum(eqx.Module):
-    """How a light's flux is divided among bands."""
-
-    @property
-    @abstractmethod
-    def parameters(self) -> tuple[Parameter, ...]:
-        """What is free."""
-
-    @abstractmethod
-    def fluxes(self, values: Values, start: Float[Array, "band"]) -> Float[Array, "band"]:
-        """In the unit of the starting fluxes."""
-
-
-class Free(Spectrum):
-    """Any flux in any band."""
-
-    n_bands: int = eqx.field(static=True)
-
-    @property
-    def parameters(self) -> tuple[Parameter, ...]:
-        return (Parameter("log_flux", "ln", r"\ln f", Normal(0.0, 2.0), "ln of the fluxes over those of the start", (self.n_bands,)),)
-
-    def fluxes(self, values: Values, start: Float[Array, "band"]) -> Float[Array, "band"]:
-        return start * jnp.exp(values["log_flux"])
+    given: Values | None = None
 
 
 class Light(eqx.Module):
