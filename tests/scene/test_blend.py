@@ -7,7 +7,7 @@ from test_render import moffat
 
 from slipher.data.image import cutout
 from slipher.data.image_files import read_image
-from slipher.scene import blend, detect, fit, render
+from slipher.scene import blend, detect, normal, render
 from slipher.scene.exposure import exposure
 from slipher.scene.morphology import Sersic
 from slipher.scene.render import Group, Members, Scene, Sight
@@ -37,13 +37,13 @@ def test_a_simulated_blend_is_found_and_divided_rightly():
     members = Members(Start(jnp.asarray(position, jnp.float32), jnp.asarray(flux[:, None], jnp.float32)), u)
     blank, psf = np.zeros((n_bands, *shape)), np.stack([moffat()] * n_bands)
     weight = np.full_like(blank, noise**-2)
-    point = render.Point((members,), (Sight(jnp.zeros(2), jnp.full(n_bands, 0.1)),))
+    point = render.Point((members,), (Sight(jnp.zeros((n_bands, 2)), jnp.full(n_bands, 0.1)),))
     image = np.asarray(render.draw(Scene((Group(source, 3),), n_bands), point, 0, exposure(blank, weight, psf)), np.float64)
     image += noise * np.random.default_rng(0).standard_normal(image.shape)
     where = detect.detect(image, weight, psf)
     np.testing.assert_allclose(where.position, position[[0, 2, 1]], atol=0.6)
-    found = blend.take_apart(cutout(image, ivar=weight, psf=psf), where.position)
-    left = fit.residuals(found.scene, found.fitted.point, (found.seen,))[0]
+    found = blend.take_apart((cutout(image, ivar=weight, psf=psf),), where.position)
+    left = normal.residuals(found.scene, found.fitted.point, found.seen)[0]
     assert float(jnp.mean(left**2)) / noise**2 == pytest.approx(1.0, abs=0.06)
     np.testing.assert_allclose(fluxes(found), flux[[0, 2, 1]], rtol=0.05)
 
@@ -54,7 +54,7 @@ def test_the_blend_of_hsc(shared_data):
     path = shared_data / "images" / "hsc_cosmos_35.npz"
     with np.load(path) as file:
         catalogue = file["catalog"]
-    found = blend.take_apart(read_image(path), np.stack([catalogue["x"], catalogue["y"]], 1))
-    left = np.asarray(fit.residuals(found.scene, found.fitted.point, (found.seen,))[0])
-    assert np.mean(left**2 * found.seen.ivar) < 1.2
+    found = blend.take_apart((read_image(path),), np.stack([catalogue["x"], catalogue["y"]], 1))
+    left = np.asarray(normal.residuals(found.scene, found.fitted.point, found.seen)[0])
+    assert np.mean(left**2 * found.seen[0].ivar) < 1.2
     assert fluxes(found).min() > 0

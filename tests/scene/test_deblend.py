@@ -61,10 +61,10 @@ def test_coordinates_and_magnitudes_follow_from_pixels_and_fluxes(found):
 
 @pytest.mark.slow
 def test_the_sum_of_the_sources_is_the_model(found):
-    background = found.model - found.sources.sum(0)
+    background = found.views[0].model - found.views[0].sources.sum(0)
     assert np.ptp(background, axis=(1, 2)).max() < 1e-4
     np.testing.assert_allclose(background.mean((1, 2)), 0.3, atol=0.02)
-    np.testing.assert_allclose(found.residual + found.model, found.image.flux, atol=1e-5)
+    np.testing.assert_allclose(found.views[0].residual + found.views[0].model, found.image.flux, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def members(source: Source, starts, fluxes, **values: float) -> Members:
 
 def image(source: Source, one: Exposure, starts=(START,), fluxes=(1.0,), shift=(0.0, 0.0), background=0.0, **values) -> np.ndarray:
     scene = Scene((Group(source, len(starts)),), source.lights[0].spectrum.n_bands)
-    sight = Sight(jnp.asarray(shift, jnp.float32), jnp.full(len(one.bands), background, jnp.float32))
+    sight = Sight(jnp.tile(jnp.asarray(shift, jnp.float32), (len(one.bands), 1)), jnp.full(len(one.bands), background, jnp.float32))
     return np.asarray(render.draw(scene, render.Point((members(source, starts, fluxes, **values),), (sight,)), 0, one))
 
 
@@ -88,7 +88,8 @@ def test_whole_pixels_move_images_as_they_are():
     source = kind(Sersic())
     here = image(source, seen())
     np.testing.assert_allclose(image(source, seen(), [(START[0] + 3, START[1] - 2)])[0][:-4, 4:], here[0][2:-2, 1:-3], atol=1e-6)
-    np.testing.assert_allclose(image(source, seen(), shift=(3.0, -2.0))[0][:-4, 4:], here[0][2:-2, 1:-3], atol=1e-6)
+    off = image(source, seen(wander=1.0, anchored=False), shift=(3.0, -2.0))
+    np.testing.assert_allclose(off[0][:-4, 4:], here[0][2:-2, 1:-3], atol=1e-6)
 
 
 @pytest.mark.parametrize("morphology", [Sersic(), Textured(Sersic(), 31)], ids=["profile", "pixels"])
@@ -128,7 +129,7 @@ def test_scenes_are_mapped_over():
     source = kind(Sersic())
     scene, one = Scene((Group(source, 1),), 1), seen()
     starts = [(20.0, 20.0), (25.5, 22.25), (30.0, 18.0)]
-    points = [render.Point((members(source, [s], [1.0]),), (Sight(jnp.zeros(2), jnp.zeros(1)),)) for s in starts]
+    points = [render.Point((members(source, [s], [1.0]),), (Sight(jnp.zeros((1, 2)), jnp.zeros(1)),)) for s in starts]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *points)
     got = jax.vmap(lambda point: render.draw(scene, point, 0, one))(stacked)
     for single, point in zip(got, points, strict=True):

@@ -15,28 +15,29 @@ from slipher.report.spectrum import ORANGE
 SIGMAS = 5.0  # of the residuals' colours
 
 
-def plot_scene(found) -> Figure:
-    """Draw it: a row for each band."""
-    image = found.image
+def plot_scene(found, which: int = 0) -> Figure:
+    """Draw it as one of its images shows it: a row for each band."""
+    view = found.views[which]
+    image = view.image
     n, (rows, columns) = len(image.bands), image.flux.shape[1:]
     width = 3.2
     figure = Figure(figsize=(3 * width + 0.6, n * width * rows / columns + 0.9), facecolor="white", layout="constrained")
     panels = figure.subplots(n, 3, squeeze=False, sharex=True, sharey=True)
     for i, band in enumerate(image.bands):
         noise = np.median(image.ivar[i][image.ivar[i] > 0]) ** -0.5
-        shown = [np.where(image.ivar[i] > 0, image.flux[i], np.nan), found.model[i]]
+        shown = [np.where(image.ivar[i] > 0, image.flux[i], np.nan), view.model[i]]
         low = np.nanmedian(shown[0]) - 3.0 * noise
         for axes, values in zip(panels[i], shown, strict=False):
             stretched = np.arcsinh((values - low) / (3.0 * noise))
             axes.imshow(stretched, origin="lower", cmap="viridis", vmin=0.0, vmax=np.nanmax(np.arcsinh((shown[0] - low) / (3.0 * noise))))
-        sigma = np.where(image.ivar[i] > 0, found.residual[i] * np.sqrt(image.ivar[i]), np.nan)
+        sigma = np.where(image.ivar[i] > 0, view.residual[i] * np.sqrt(image.ivar[i]), np.nan)
         last = panels[i, 2].imshow(sigma, origin="lower", cmap="RdBu_r", vmin=-SIGMAS, vmax=SIGMAS)
         panels[i, 0].set_ylabel(band, fontsize=12)
     for axes, title in zip(panels[0], ("observed", "model", "left over, sigma"), strict=True):
         axes.set_title(title, fontsize=11)
     _sources(panels[0, 0], found)
     figure.colorbar(last, ax=panels[:, 2], shrink=0.6)
-    figure.suptitle(f"{image.id}   {len(found.table)} sources   chi2/pixel {found.chi2_per_pixel:.2f}", fontsize=12)
+    figure.suptitle(f"{image.id}   {len(found.table)} sources   chi2/pixel {view.chi2_per_pixel:.2f}", fontsize=12)
     return figure
 
 
@@ -47,7 +48,7 @@ def _sources(axes: Axes, found) -> None:
             axes.annotate(str(row["id"]), (row["x"], row["y"]), xytext=(4, 4), textcoords="offset points", color="white", fontsize=8)
 
 
-def save_figure(found, path: Path, *, dpi: float = 110.0) -> None:
+def save_figure(found, path: Path, which: int = 0, *, dpi: float = 110.0) -> None:
     """Write `plot_scene` as PNG."""
     with write_atomically(path) as temporary:
-        plot_scene(found).savefig(temporary, dpi=dpi, format="png")
+        plot_scene(found, which).savefig(temporary, dpi=dpi, format="png")

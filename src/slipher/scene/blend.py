@@ -1,104 +1,130 @@
 r"""A blend taken apart: from images and positions to a fitted scene, in two steps.
 
-First every source is a smooth profile; then those that are bright enough to show any get texture, on a stamp as large as they are. The
-first step finds what belongs to whom while nothing can be explained by pixels, and the second explains the rest. Sources of one stamp size
-are one group, so that a scene of many small galaxies and one large costs what they cost.
+First every source is a smooth profile, and images are believed to no better than a tenth of their brightness, for no profile is: what
+belongs to whom is found while nothing can be explained by pixels. Then those sources that are bright enough to show any get texture about
+the profile that was found, and images count in full. Both are one scene of one layout, so that it is compiled once: what is not free in a
+step is held.
+
+Several images of one sky are fitted together: positions are those of the first, and by how much others are off is
+free, as is how much the bands of each are.
 """
 
 from typing import NamedTuple
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 
 from ..data.image import Cutout
-from . import fit
-from .detect import full_width, significance, sky
-from .exposure import Exposure, of_cutout
-from .fit import Fitted, Held
+from . import exposure, fit, normal
+from .exposure import Exposure
+from .fit import Fitted
 from .morphology import Sersic, Textured
 from .render import Group, Members, Point, Scene, Sight
 from .source import Light, Source, Start
 from .spectrum import Free
+from .starts import Starts, starts
 
-HELD = (Held(),)  # backgrounds are free, shifts of the only exposure are not
-STAMPS = (21, 41, 81, 161)  # sides, pixels
+STAMPS = (21, 31, 41, 61, 81, 121, 161)  # sides, points
+TOGETHER = 60_000, 400_000  # points of stamps up to which all sources, or all that have texture, are one group: each costs compiling
 TEXTURED = 60.0  # significance from which a source gets texture
-FAINTEST = 1.5  # significance of what belongs to a source, a pixel
-ROOM = 1.5  # of a stamp over the region of its source
-DARK = 1e-3  # of a source's flux in its brightest band: the least it starts with in another
+ROOM = 1.3  # of a stamp over the region of its source
+MODEL_ERROR = 0.1  # of the brightness, while sources are smooth
+RADIUS, TEXTURE = "light_0.log_radius", "light_0.texture"
+SHAPES = (RADIUS, "light_0.shear_1", "light_0.shear_2", "light_0.log_index")
 
 
 class Blend(NamedTuple):
-    """A fitted scene and the exposure that it was fitted to; `order[i]` is the group and place of source i as it came in."""
+    """A fitted scene, the exposures that it was fitted to, and which of its numbers are free.
+
+    `order[i]` is the group and place of source i as it came in; `bands` are the scene's.
+    """
 
     scene: Scene
     fitted: Fitted
-    seen: Exposure
+    seen: tuple[Exposure, ...]
+    free: normal.Free
     order: Int[np.ndarray, "source 2"]
+    bands: tuple[str, ...]
 
 
-def starting_fluxes(
-    flux: Float[np.ndarray, "band y x"], psf: Float[np.ndarray, "band v u"], position: Float[np.ndarray, "source 2"]
-) -> Float[np.ndarray, "source band"]:
-    """Of point sources as bright as the pixels where they are; none dark."""
-    rows, columns = flux.shape[1:]
-    x, y = (np.clip(np.rint(p).astype(int), 0, n - 1) for p, n in zip(position.T, (columns, rows), strict=True))
-    peak = flux[:, y, x].T / psf.max((1, 2))
-    return np.maximum(peak, DARK * np.maximum(peak.max(1, keepdims=True), DARK * np.abs(flux).max()))
-
-
-def stamps(
-    flux: Float[np.ndarray, "band y x"], ivar: Float[np.ndarray, "band y x"], psf: Float[np.ndarray, "band v u"],
-    position: Float[np.ndarray, "source 2"],
-) -> Int[np.ndarray, "source"]:  # fmt: skip
-    """The stamp that each source needs: of the pixels that are significant and nearer to it than to others, the farthest.
-
-    Zero for sources that are too faint for texture.
-    """
-    nu = significance(flux, ivar, psf)
-    rows, columns = nu.shape
-    y, x = np.mgrid[:rows, :columns]
-    distance = np.hypot(x - position[:, :1, None], y - position[:, 1:, None])
-    own = distance.argmin(0)
-    bright = nu > FAINTEST * np.sqrt(np.pi / 4) * full_width(psf)
-    connected, _ = ndimage.label(bright)
-    sides = []
-    for i, (px, py) in enumerate(np.rint(position).astype(int)):
-        here = np.clip(py, 0, rows - 1), np.clip(px, 0, columns - 1)
-        inside = (own == i) & (connected == connected[here]) & bright
-        reach = np.quantile(distance[i][inside], 0.98) if inside.any() else 0.0
-        side = next((n for n in STAMPS if n >= ROOM * 2.0 * reach), STAMPS[-1])
-        sides.append(side if nu[here] > TEXTURED else 0)
-    return np.array(sides)
-
-
-def begin(source: Source, position: np.ndarray, flux: np.ndarray) -> Members:
-    """Sources of one kind at their starting point."""
-    u = {p.name: jnp.zeros((len(position), *p.shape)) for p in source.parameters}
-    return Members(Start(jnp.asarray(position, jnp.float32), jnp.asarray(flux[:, None], jnp.float32)), u)
-
-
-def take_apart(image: Cutout, position: Float[np.ndarray, "source 2"]) -> Blend:
-    """The scene of sources at these positions in an image."""
-    flux, ivar, psf = (np.asarray(x, np.float64) for x in (image.flux, image.ivar, image.psf))
-    seen = of_cutout(image)
-    background = np.array([sky(image[weight > 0]) for image, weight in zip(flux, ivar, strict=True)])
-    dark = flux - background[:, None, None]
-    n_bands, sides = len(flux), stamps(dark, ivar, psf, position)
-    smooth = Source((Light(Sersic(), Free(n_bands)),))
-    members = begin(smooth, position, starting_fluxes(dark, psf, position))
-    sight = Sight(jnp.zeros(2), jnp.asarray(background, jnp.float32))
-    first = fit.fit(Scene((Group(smooth, len(position)),), n_bands), Point((members,), (sight,)), (seen,), HELD)
-    groups, some, order = [], [], np.zeros((len(position), 2), int)
+def take_apart(images: tuple[Cutout, ...], position: Float[np.ndarray, "source 2"]) -> Blend:
+    """The scene of sources at these positions of the first image."""
+    bands = tuple(dict.fromkeys(band for image in images for band in image.bands))
+    seen = tuple(exposure.of_cutout(image, images[0], bands) for image in images)
+    scales = [float(np.sqrt(abs(np.linalg.det(np.asarray(one.jacobian, np.float64))))) for one in seen]  # pixels a reference pixel
+    each = [starts(image, position @ np.asarray(one.jacobian).T + np.asarray(one.origin)) for image, one in zip(images, seen, strict=True)]
+    flux = _fluxes(each, seen, len(bands))
+    sides, bright = _stamps(each, scales)
+    radius = np.min([one.radius / scale for one, scale in zip(each, scales, strict=True)], axis=0)
+    groups, members, order = [], [], np.zeros((len(position), 2), int)
     for side in np.unique(sides):
         own = np.flatnonzero(sides == side)
-        kind = smooth if side == 0 else Source((Light(Textured(Sersic(), int(side)), Free(n_bands)),))
-        order[own] = np.column_stack([np.full(len(own), len(groups)), np.arange(len(own))])
-        found = first.point.members[0]
-        fresh = begin(kind, position[own], np.asarray(found.start.flux)[own, 0])
+        order[own] = np.stack([np.full(len(own), len(groups)), np.arange(len(own))], 1)
+        shape = Sersic() if side == 0 else Textured(Sersic(), int(side), 1.0 / max(scales))
+        kind = Source((Light(shape, Free(len(bands))),))
         groups.append(Group(kind, len(own)))
-        some.append(fresh._replace(u=fresh.u | {name: leaf[own] for name, leaf in found.u.items()}))
-    scene = Scene(tuple(groups), n_bands)
-    return Blend(scene, fit.fit(scene, Point(tuple(some), first.point.sights), (seen,), HELD), seen, order)
+        members.append(begin(kind, position[own], flux[own], radius[own]))
+    scene = Scene(tuple(groups), len(bands))
+    sights = tuple(Sight(jnp.zeros((len(one.background), 2)), jnp.asarray(one.background, jnp.float32)) for one in each)
+    point = Point(tuple(members), sights)
+    smooth = normal.opened(point, sources=lambda name: name != TEXTURE)
+    first = fit.fit(scene, point, tuple(_believed(one, like) for one, like in zip(seen, each, strict=True)), smooth)
+    free = _settled(normal.opened(point), [bright[sides == side] for side in np.unique(sides)])
+    return Blend(scene, fit.fit(scene, first.point, seen, free), seen, free, order, bands)
+
+
+def begin(source: Source, position: np.ndarray, flux: np.ndarray, radius: np.ndarray) -> Members:
+    """Sources of one kind at their starting point; the priors of their sizes are about what images show."""
+    u = {p.name: jnp.zeros((len(position), *p.shape)) for p in source.parameters}
+    middle = next(p.prior.loc for p in source.parameters if p.name == RADIUS)
+    about = {RADIUS: jnp.asarray(np.log(radius) - middle, jnp.float32)}
+    return Members(Start(jnp.asarray(position, jnp.float32), jnp.asarray(flux[:, None], jnp.float32), about=about), u)
+
+
+def _fluxes(each: list[Starts], seen: tuple[Exposure, ...], n_bands: int) -> Float[np.ndarray, "source band"]:
+    """Of each of the scene's bands, by the first image that has it."""
+    flux = np.zeros((len(each[0].flux), n_bands))
+    for one, like in reversed(list(zip(seen, each, strict=True))):
+        flux[:, list(one.bands)] = like.flux
+    return flux
+
+
+def _stamps(each: list[Starts], scales: list[float]) -> tuple[Int[np.ndarray, "source"], Bool[np.ndarray, "source"]]:
+    """Sides of the sources' stamps in points of the finest pixels, 0 for none, and which sources get texture.
+
+    Sources of one side are one group, so that there are as few sides as their points allow.
+    """
+    reach = np.max([one.reach / scale for one, scale in zip(each, scales, strict=True)], axis=0) * max(scales)
+    needed = np.array([next((n for n in STAMPS if n >= ROOM * 2.0 * r), STAMPS[-1]) for r in reach])
+    bright = np.max([one.significance for one in each], axis=0) > TEXTURED
+    if not bright.any():
+        return np.zeros(len(needed), int), bright
+    sizes = np.unique(needed[bright])
+    if len(needed) * sizes[-1] ** 2 <= TOGETHER[0]:
+        return np.full(len(needed), sizes[-1]), bright
+    if bright.sum() * sizes[-1] ** 2 <= TOGETHER[1]:
+        return np.where(bright, sizes[-1], 0), bright
+    # The largest side, and of the others the one that saves most points.
+    costs = {n: np.sum(np.where(needed[bright] <= n, n**2, sizes[-1] ** 2)) for n in sizes}
+    kept = np.unique([min(costs, key=costs.get), sizes[-1]])
+    return np.where(bright, [next((n for n in kept if n >= side), 0) for side in needed], 0), bright
+
+
+def _believed(seen: Exposure, like: Starts) -> Exposure:
+    """An exposure with errors of no less than `MODEL_ERROR` of its brightness."""
+    dark = np.asarray(seen.flux) - like.background[:, None, None]
+    bright = MODEL_ERROR * np.maximum(ndimage.gaussian_filter(dark, (0, 1, 1)), 0.0)
+    ivar = np.asarray(seen.ivar)
+    return eqx.tree_at(lambda one: one.ivar, seen, jnp.asarray(ivar / (1.0 + ivar * bright**2), jnp.float32))
+
+
+def _settled(free: normal.Free, bright: list[Bool[np.ndarray, "source"]]) -> normal.Free:
+    """What is free once profiles are found: of bright sources texture and not shape, of others shape and not texture."""
+    groups = []
+    for mask, rough in zip(free[0], bright, strict=True):
+        held = dict.fromkeys(SHAPES, rough) | ({TEXTURE: ~rough[:, None, None]} if TEXTURE in mask else {})
+        groups.append(mask | {name: jnp.where(hold, 0.0, mask[name]) for name, hold in held.items()})
+    return groups, free[1]

@@ -1,8 +1,8 @@
 r"""What astronomers want of a fitted scene: fluxes, places, sizes and shapes of its sources, with errors from draws.
 
 Everything is measured on each draw alike, and what is stated are mean and scatter of the draws about the most probable scene; so a colour's
-error knows how the errors of its two fluxes hang together. Sizes are radii of half the light, ellipticities those of weighted second
-moments, both of the source before any PSF.
+error knows how the errors of its two fluxes hang together. Positions are the middles of Gaussian windows on the source (as SExtractor's
+XWIN), sizes radii of half the light, ellipticities those of second moments in the window, all of the source before any PSF.
 """
 
 from typing import NamedTuple
@@ -13,13 +13,14 @@ import numpy as np
 from astropy.table import Table
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from . import fit
-from .blend import HELD, Blend
+from . import laplace
+from .blend import Blend
 from .morphology import Gridded, on_grid
 from .render import Group, Members, values_of
 from .source import Source, of_part
 
 DRAWS = 32
+WINDOWS = 3  # times that a window of twice the half-light radius is centred
 PROFILE = 81  # side of the grid on which sources without one are measured
 
 
@@ -51,11 +52,13 @@ def _one(source: Source, start, u: dict[str, Array]) -> Measured:
     light = jnp.maximum(jnp.tensordot(share, jnp.stack(lights), 1), 0.0)
     light /= jnp.sum(light)
     at = step * (jnp.arange(n) - 0.5 * (n - 1))
-    x, y = jnp.sum(light * at), jnp.sum(light * at[:, None])
-    dx, dy = at - x, (at - y)[:, None]
-    radius = _half(jnp.sqrt(dx**2 + dy**2).ravel(), light.ravel())
-    weight = light * jnp.exp(-0.5 * (dx**2 + dy**2) / (2.0 * radius) ** 2)
-    xx, yy, xy = (jnp.sum(weight * q) for q in (dx**2, dy**2, dx * dy))
+    x = y = jnp.zeros(())
+    for _ in range(WINDOWS):
+        dx, dy = at - x, (at - y)[:, None]
+        radius = _half(jnp.sqrt(dx**2 + dy**2).ravel(), light.ravel())
+        weight = light * jnp.exp(-0.5 * (dx**2 + dy**2) / jnp.maximum(2.0 * radius, step) ** 2)
+        xx, yy, xy = (jnp.sum(weight * q) for q in (dx**2, dy**2, dx * dy))
+        x, y = x + jnp.sum(weight * dx) / jnp.sum(weight), y + jnp.sum(weight * dy) / jnp.sum(weight)
     position = start.position + values["offset"] + jnp.stack([x, y])
     return Measured(position, jnp.sum(fluxes, 0), radius, (xx - yy) / (xx + yy), 2.0 * xy / (xx + yy))
 
@@ -71,16 +74,16 @@ def _half(radius: Float[Array, "pixel"], light: Float[Array, "pixel"]) -> Float[
     return jnp.interp(0.5, jnp.cumsum(light[order]), radius[order])
 
 
-def table(key: PRNGKeyArray, blend: Blend, bands: tuple[str, ...], n: int = DRAWS) -> Table:
+def table(key: PRNGKeyArray, blend: Blend, n: int = DRAWS) -> Table:
     """A row for each source, in the order in which they came: x, y, flux_BAND, half_light_radius, e_1, e_2, each with its `_err`."""
-    draws = fit.sample(key, blend.scene, blend.fitted.point, (blend.seen,), HELD, n)
+    draws = laplace.sample(key, blend.scene, blend.fitted.point, blend.seen, blend.free, n)
     best = _in_order(blend, [measured(g, m) for g, m in zip(blend.scene.groups, blend.fitted.point.members, strict=True)])
     each = _in_order(blend, [jax.vmap(lambda m, g=g: measured(g, m))(m) for g, m in zip(blend.scene.groups, draws.members, strict=True)])
     errors = Measured(*(np.sqrt(np.mean((a - b) ** 2, 0)) for a, b in zip(each, best, strict=True)))
     columns = {}
     for axis, name in enumerate("xy"):
         columns |= {name: best.position[:, axis], f"{name}_err": errors.position[:, axis]}
-    for i, band in enumerate(bands):
+    for i, band in enumerate(blend.bands):
         columns |= {f"flux_{band}": best.flux[:, i], f"flux_{band}_err": errors.flux[:, i]}
     for name, label in (("radius", "half_light_radius"), ("e_1", "e_1"), ("e_2", "e_2")):
         columns |= {label: getattr(best, name), f"{label}_err": getattr(errors, name)}

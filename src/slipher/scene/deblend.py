@@ -3,6 +3,7 @@
 image --detect (or a catalogue)--> positions --blend--> scene --catalogue--> fluxes, places, shapes, with errors
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
@@ -15,30 +16,17 @@ from ..data.image import Cutout
 from ..errors import Flag, InputError
 from . import blend, catalogue, exposure, render
 from .blend import Blend
-from .detect import detect
+from .detect import detect, full_width
+from .source import Source, Start
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Deblended:
-    """A scene fitted to an image.
-
-    Parameters
-    ----------
-    table
-        A row for each source: `slipher.scene.catalogue.table` with id, ra and dec, magnitudes where the image has a zero point, its own
-        chi^2 a pixel, and flags. Sources outside of the image have a row and no numbers.
-    model, sources
-        What the image shows of all of them with the background, and of each. float32 [band, y, x] and [source, band, y, x].
-    converged
-        Whether no step of the fit promised more.
-    """
+class View:
+    """What one image shows of a scene: of all sources with the background, and of each. float32 [band, y, x] and [source, band, y, x]."""
 
     image: Cutout
-    table: Table
     model: Float[np.ndarray, "band y x"]
     sources: Float[np.ndarray, "source band y x"]
-    converged: bool
-    blend: Blend
 
     @property
     def residual(self) -> Float[np.ndarray, "band y x"]:
@@ -51,46 +39,91 @@ class Deblended:
         return float(np.sum(self.residual**2 * self.image.ivar) / np.sum(self.image.ivar > 0))
 
 
-def deblend(image: Cutout, detections: Detections | None = None, *, seed: int = 0, draws: int = catalogue.DRAWS) -> Deblended:
-    """Find the sources of an image, or take them from a table, and fit them all.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Deblended:
+    """A scene fitted to images of one sky.
 
     Parameters
     ----------
+    table
+        A row for each source: `slipher.scene.catalogue.table` with id, ra and dec, magnitudes where the image has a zero point, its own
+        chi^2 a pixel, and flags. Sources outside of the first image have a row and no numbers.
+    views
+        What each image shows of it.
+    converged
+        Whether no step of the fit promised more.
+    """
+
+    table: Table
+    views: tuple[View, ...]
+    converged: bool
+    blend: Blend
+
+    @property
+    def image(self) -> Cutout:
+        """The first, of which the pixels are the frame."""
+        return self.views[0].image
+
+    @property
+    def chi2_per_pixel(self) -> float:
+        """Of all pixels with information."""
+        pixels = [np.sum(view.image.ivar > 0) for view in self.views]
+        return float(np.average([view.chi2_per_pixel for view in self.views], weights=pixels))
+
+
+def deblend(
+    images: Cutout | Sequence[Cutout], detections: Detections | None = None, *, seed: int = 0, draws: int = catalogue.DRAWS
+) -> Deblended:
+    """Find the sources of an image, or of several of one sky, or take them from a table, and fit them all.
+
+    Parameters
+    ----------
+    images
+        Several need coordinates; pixels of the catalogue are those of the first.
     detections
-        Their pixels, or coordinates where the image has some; found where left out.
+        Their pixels in the first image, or coordinates where it has some; found where left out.
     draws
         From which errors come.
 
     Raises
     ------
     InputError
-        If nothing is found, or none of the detections is in the image.
+        If nothing is found, none of the detections is in the image, or coordinates of several are missing.
     """
-    ids, position = _found(image) if detections is None else _given(detections, image)
+    images = (images,) if isinstance(images, Cutout) else tuple(images)
+    image = images[0]
+    ids, position = _found(images) if detections is None else _given(detections, image)
     inside = _inside(position, image)
     if not inside.any():
         raise InputError(
             f"{image.id}: none of {len(position)} sources is in the image", expected="positions in its pixels", mend="Check x and y."
         )
-    made = blend.take_apart(image, position[inside])
-    table = catalogue.table(jax.random.key(seed), made, image.bands, draws)
-    each = _each(made)
-    background = np.asarray(made.fitted.point.sights[0].background)[:, None, None]
-    model = each.sum(0) + background
-    table.add_column(_chi2_of_each(each, model, image), name="chi2_per_pixel")
-    whole = _complete(table, ids, position, inside, image)
-    whole.meta = {"image": image.id, "source": image.source, "sha256": image.checksum, "seed": seed, "draws": draws}
-    return Deblended(
-        image=image, table=whole, model=model.astype(np.float32), sources=each.astype(np.float32), blend=made,
-        converged=bool(made.fitted.converged),
-    )  # fmt: skip
+    made = blend.take_apart(images, position[inside])
+    table = catalogue.table(jax.random.key(seed), made, draws)
+    views = tuple(_view(made, i, one) for i, one in enumerate(images))
+    table.add_column(_chi2_of_each(views), name="chi2_per_pixel")
+    whole = _complete(table, ids, position, inside, images)
+    whole.meta = {
+        "images": [one.id for one in images], "source": [one.source for one in images], "sha256": [one.checksum for one in images],
+        "seed": seed, "draws": draws,
+    }  # fmt: skip
+    return Deblended(table=whole, views=views, converged=bool(made.fitted.converged), blend=made)
 
 
 # --- positions -------------------------------------------------------------------------------------------------------
 
 
-def _found(image: Cutout) -> tuple[list[str], Float[np.ndarray, "source 2"]]:
-    position = detect(*(np.asarray(x, np.float64) for x in (image.flux, image.ivar, image.psf))).position
+def _found(images: tuple[Cutout, ...]) -> tuple[list[str], Float[np.ndarray, "source 2"]]:
+    """Sources of any of the images, in pixels of the first: of the sharpest first, for it tells neighbours apart."""
+    seen = [(np.eye(2), np.zeros(2)) if one is images[0] else exposure.affine(images[0], one) for one in images]
+    widths = [full_width(one.psf) / np.sqrt(abs(np.linalg.det(jacobian))) for one, (jacobian, _) in zip(images, seen, strict=True)]
+    position = np.zeros((0, 2))
+    for i in np.argsort(widths):
+        jacobian, origin = seen[i]
+        there = detect(*(np.asarray(x, np.float64) for x in (images[i].flux, images[i].ivar, images[i].psf))).position
+        here = np.linalg.solve(jacobian, (there - origin).T).T
+        distance = np.hypot(*(here[:, None] - position).T).T
+        position = np.concatenate([position, here[_inside(here, images[0]) & np.all(distance > widths[i], axis=1)]])
     if not len(position):
         raise InputError("nothing is found", expected="a source of 5 sigma", mend="Give a catalogue of positions, or a deeper image.")
     return [str(i) for i in range(1, len(position) + 1)], position
@@ -115,34 +148,36 @@ def _inside(position: Float[np.ndarray, "source 2"], image: Cutout) -> Bool[np.n
 # --- what is told ----------------------------------------------------------------------------------------------------
 
 
-def _each(made: Blend) -> Float[np.ndarray, "source band y x"]:
-    """What the exposure shows of each source, in their order."""
-    seen = made.seen
-    q, shift = exposure.frequencies(seen), made.fitted.point.sights[0].shift
-    groups = []
+def _view(made: Blend, which: int, image: Cutout) -> View:
+    """What the exposure of that number shows, sources in their order."""
+    seen, sight = made.seen[which], made.fitted.point.sights[which]
+    q, response, groups = exposure.frequencies(seen), exposure.response(seen, sight.shift), []
     for group, members in zip(made.scene.groups, made.fitted.point.members, strict=True):
 
-        def one(start, u: dict[str, Array], source=group.source) -> Array:
-            return exposure.image(seen, render.one_source(source, start, u, seen, q, shift) * seen.psf)
+        def one(each: tuple[Start, dict[str, Array]], source: Source = group.source) -> Array:
+            return exposure.image(seen, render.one_source(source, *each, seen, q) * response)
 
-        groups.append(np.asarray(jax.jit(jax.vmap(one))(*members)))
-    return np.stack([groups[g][i] for g, i in made.order])
+        groups.append(np.asarray(jax.jit(lambda each, one=one: jax.lax.map(one, each))(members)))
+    each = np.stack([groups[g][i] for g, i in made.order])
+    model = each.sum(0) + np.asarray(sight.background)[:, None, None]
+    return View(image=image, model=model.astype(np.float32), sources=each)
 
 
-def _chi2_of_each(each: np.ndarray, model: np.ndarray, image: Cutout) -> Float[np.ndarray, "source"]:
+def _chi2_of_each(views: tuple[View, ...]) -> Float[np.ndarray, "source"]:
     """chi^2 a pixel of the pixels of which a source is the brightest part, and above the noise."""
-    brightest = each.sum(1).argmax(0)
-    chi2 = (image.flux - model) ** 2 * image.ivar
-    out = np.full(len(each), np.nan)
-    for i, one in enumerate(each):
-        own = (brightest == i) & (image.ivar > 0) & (one * np.sqrt(image.ivar) > 1.0)
-        out[i] = chi2[own].mean() if own.any() else np.nan
-    return out
+    total, pixels = np.zeros((2, len(views[0].sources)))
+    for view in views:
+        brightest = view.sources.sum(1).argmax(0)
+        chi2, ivar = view.residual**2 * view.image.ivar, view.image.ivar
+        for i, one in enumerate(view.sources):
+            own = (brightest == i) & (ivar > 0) & (one * np.sqrt(ivar) > 1.0)
+            total[i], pixels[i] = total[i] + chi2[own].sum(), pixels[i] + own.sum()
+    return np.where(pixels > 0, total / np.maximum(pixels, 1), np.nan)
 
 
-def _complete(table: Table, ids: list[str], position: np.ndarray, inside: np.ndarray, image: Cutout) -> Table:
+def _complete(table: Table, ids: list[str], position: np.ndarray, inside: np.ndarray, images: tuple[Cutout, ...]) -> Table:
     """With coordinates, magnitudes and flags, and rows for what could not be fitted."""
-    out, where = Table({"id": ids}), np.flatnonzero(inside)
+    image, out, where = images[0], Table({"id": ids}), np.flatnonzero(inside)
     for name in table.colnames:
         column = np.full(len(ids), np.nan)
         column[where] = table[name]
@@ -152,10 +187,11 @@ def _complete(table: Table, ids: list[str], position: np.ndarray, inside: np.nda
         ra, dec = image.wcs.pixel_to_world_values(out["x"], out["y"])
         out.add_columns([ra, dec], names=["ra", "dec"], indexes=[1, 1])
         out["ra"].unit = out["dec"].unit = "deg"
-    if image.zero_point is not None:
-        for band, zero in zip(image.bands, image.zero_point, strict=True):
-            with np.errstate(invalid="ignore"):
-                out[f"mag_{band}"] = zero - 2.5 * np.log10(out[f"flux_{band}"])
-                out[f"mag_{band}_err"] = 2.5 / np.log(10) * out[f"flux_{band}_err"] / out[f"flux_{band}"]
-    out["flags"] = np.where(inside, int(image.flags), int(image.flags | Flag.OUTSIDE_IMAGE))
+    known = [pair for one in reversed(images) if one.zero_point is not None for pair in zip(one.bands, one.zero_point, strict=True)]
+    for band, zero in dict(known).items():
+        with np.errstate(invalid="ignore"):
+            out[f"mag_{band}"] = zero - 2.5 * np.log10(out[f"flux_{band}"])
+            out[f"mag_{band}_err"] = 2.5 / np.log(10) * out[f"flux_{band}_err"] / out[f"flux_{band}"]
+    noted = int(np.bitwise_or.reduce([int(one.flags) for one in images]))
+    out["flags"] = np.where(inside, noted, noted | int(Flag.OUTSIDE_IMAGE))
     return out

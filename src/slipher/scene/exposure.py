@@ -10,10 +10,11 @@ by the affine map that its WCS is over a cutout. Images are made in Fourier spac
     G(k) = F(J' k) exp(-i k (J r + p_0)) psf(k),
 
 so that pixel scales, rotations and shifts by parts of a pixel are exact, and nothing is interpolated. A PSF is what the pixels see of a
-point, their own area included.
+point, their own area included. Coordinates are never exact: images of single bands may be off by some part of a pixel (`wander`).
 """
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
@@ -22,6 +23,8 @@ from ..data.image import Cutout
 from ..errors import InputError
 
 PRIMES = (3, 5, 7, 11)  # of lengths of transforms: odd, so that no frequency is its own mirror image
+WANDER = 0.05  # pixels by which bands of one image are off each other
+ASTROMETRY = 0.3  # pixels of the reference by which another image is
 BENT = 0.1  # pixels by which coordinates of two images may differ from an affine map
 WRAPPED = 0.5  # of an image is added to it at least, for what leaves it on one side comes back on the other
 
@@ -30,7 +33,8 @@ class Exposure(eqx.Module):
     """Images [band, y, x], 1/variance (zero: no information), and what makes images of a scene.
 
     `psf` are transforms at the frequencies of the padded images; `ky` and `kx` these frequencies in radians a pixel; `bands` says which of
-    the scene's bands each image is in.
+    the scene's bands each image is in. `wander` is how far bands are off, in pixels, one sd; `anchored` is one where the mean of the
+    bands is what positions are those of, zero where all may be off together.
     """
 
     flux: Float[Array, "band y x"]
@@ -40,6 +44,8 @@ class Exposure(eqx.Module):
     kx: Float[Array, "kx"]
     jacobian: Float[Array, "2 2"]
     origin: Float[Array, "2"]
+    wander: Float[Array, ""]
+    anchored: Float[Array, ""]
     bands: tuple[int, ...] = eqx.field(static=True)
     separable: bool = eqx.field(static=True)
     padded: tuple[int, int] = eqx.field(static=True)
@@ -61,6 +67,7 @@ class Frequencies(eqx.Module):
 def exposure(
     flux: np.ndarray, ivar: np.ndarray, psf: np.ndarray, *,
     bands: tuple[int, ...] | None = None, jacobian: Float[np.ndarray, "2 2"] | None = None, origin: Float[np.ndarray, "2"] | None = None,
+    wander: float = WANDER, anchored: bool = True,
 ) -> Exposure:  # fmt: skip
     """An exposure of images [band, y, x], 1/variance, and PSFs [band, v, u], brought to a sum of one and centred on their middle pixels.
 
@@ -90,7 +97,7 @@ def exposure(
         jacobian=jnp.asarray(jacobian, jnp.float32),
         origin=jnp.asarray(np.zeros(2) if origin is None else origin, jnp.float32),
         bands=tuple(range(len(flux))) if bands is None else tuple(bands),
-        separable=not np.any(jacobian[~np.eye(2, dtype=bool)]), padded=padded,
+        wander=jnp.float32(wander), anchored=jnp.float32(anchored), separable=not np.any(jacobian[~np.eye(2, dtype=bool)]), padded=padded,
     )  # fmt: skip
 
 
@@ -111,9 +118,13 @@ def of_cutout(image: Cutout, reference: Cutout | None = None, bands: tuple[str, 
     missing = [name for name in image.bands if name not in names]
     if missing:
         raise InputError(f"{image.id}: bands {', '.join(missing)}", expected=f"of {', '.join(names)}", mend="Name the scene's bands.")
-    jacobian, origin = (None, None) if reference is None or reference is image else affine(reference, image)
     arrays = (np.asarray(x, np.float64) for x in (image.flux, image.ivar, image.psf))
-    return exposure(*arrays, bands=tuple(names.index(name) for name in image.bands), jacobian=jacobian, origin=origin)
+    places = tuple(names.index(name) for name in image.bands)
+    if reference is None or reference is image:
+        return exposure(*arrays, bands=places)
+    jacobian, origin = affine(reference, image)
+    wander = ASTROMETRY * float(np.sqrt(abs(np.linalg.det(jacobian))))
+    return exposure(*arrays, bands=places, jacobian=jacobian, origin=origin, wander=wander, anchored=False)
 
 
 def affine(reference: Cutout, image: Cutout) -> tuple[Float[np.ndarray, "2 2"], Float[np.ndarray, "2"]]:
@@ -148,10 +159,27 @@ def frequencies(seen: Exposure) -> Frequencies:
     return Frequencies(x, y, seen.separable)
 
 
-def phase(seen: Exposure, position: Float[Array, "2"], shift: Float[Array, "2"]) -> Complex[Array, "ky kx"]:
-    """exp(-i k p) of a position of the reference frame; `shift` moves all that the exposure shows, in its pixels."""
-    x, y = seen.jacobian @ position + seen.origin + shift
-    return jnp.exp(-1j * y * seen.ky)[:, None] * jnp.exp(-1j * x * seen.kx)
+def phase(seen: Exposure, position: Float[Array, "2"]) -> Complex[Array, "ky kx"]:
+    """exp(-i k p) of a position of the reference frame."""
+    return _turned(seen, seen.jacobian @ position + seen.origin)
+
+
+def shifts(seen: Exposure, u: Float[Array, "band 2"]) -> Float[Array, "band 2"]:
+    """By how much each band is off, in pixels, of standard normal numbers."""
+    return seen.wander * (u - seen.anchored * jnp.mean(u, 0))
+
+
+def response(seen: Exposure, u: Float[Array, "band 2"]) -> Complex[Array, "band ky kx"]:
+    """The PSF of each band, off by its shift."""
+    return seen.psf * jax.vmap(lambda shift: _turned(seen, shift))(shifts(seen, u))
+
+
+def _turned(seen: Exposure, p: Float[Array, "2"]) -> Complex[Array, "ky kx"]:
+    """exp(-i k p) of pixels."""
+    x, y = p
+    return jax.lax.complex(jnp.cos(y * seen.ky), -jnp.sin(y * seen.ky))[:, None] * jax.lax.complex(
+        jnp.cos(x * seen.kx), -jnp.sin(x * seen.kx)
+    )
 
 
 def image(seen: Exposure, transform: Complex[Array, "*rest ky kx"]) -> Float[Array, "*rest y x"]:

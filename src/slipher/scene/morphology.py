@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
-from ..physics.parameters import Normal, Parameter, TruncatedNormal
+from ..physics.parameters import Normal, Parameter
 from . import sersic
 from .exposure import Frequencies
 
@@ -85,8 +85,7 @@ class Sersic(Morphology):
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        low, high = (float(np.log(n)) for n in sersic.N_RANGE)
-        free = Parameter("log_index", "ln", r"\ln n", TruncatedNormal(0.4, 0.6, low, high), "ln of the Sersic index")
+        free = Parameter("log_index", "ln", r"\ln n", Normal(0.4, 0.5), "ln of the Sersic index, which ends at those of `sersic.N_RANGE`")
         return (radius(), *SHEARS) if self.index is not None else (radius(), *SHEARS, free)
 
     def transform(self, values: Values, q: Frequencies) -> Float[Array, "ky kx"]:

@@ -44,9 +44,9 @@ class Members(NamedTuple):
 
 
 class Sight(NamedTuple):
-    """What is free of an exposure: a shift of all it shows in its pixels, and a background by band in the unit of its flux."""
+    """What is free of an exposure by band: shifts in its own unit (`exposure.shifts`), and backgrounds in that of its flux."""
 
-    shift: Float[Array, "2"]
+    shift: Float[Array, "band 2"]
     background: Float[Array, "band"]
 
 
@@ -59,24 +59,28 @@ class Point(NamedTuple):
 
 def values_of(source: Source, start: Start, u: U) -> Values:
     """Physical values of one source: those that are free, and those that are given."""
-    given = start.given or {}
-    return {p.name: p.prior.from_normal(u[p.name]) for p in source.parameters if p.name not in given} | given
+    given, about = start.given or {}, start.about or {}
+    found = {p.name: p.prior.from_normal(u[p.name]) + about.get(p.name, 0.0) for p in source.parameters if p.name not in given}
+    return found | given
 
 
-def one_source(
-    source: Source, start: Start, u: U, seen: Exposure, q: Frequencies, shift: Float[Array, "2"]
-) -> Complex[Array, "band ky kx"]:
+def one_source(source: Source, start: Start, u: U, seen: Exposure, q: Frequencies) -> Complex[Array, "band ky kx"]:
     """Transform of what an exposure's bands show of one source, before the PSF."""
     values = values_of(source, start, u)
     whole = source.transform(values, start, q)[jnp.asarray(seen.bands)]
-    return whole * exposures.phase(seen, start.position + values["offset"], shift)
+    return whole * exposures.phase(seen, start.position + values["offset"])
+
+
+def transform(scene: Scene, point: Point, which: int, seen: Exposure) -> Complex[Array, "band ky kx"]:
+    """Of all sources together as the exposure of number `which` shows them, PSF included."""
+    q = exposures.frequencies(seen)
+    total = jnp.zeros_like(seen.psf)
+    for group, members in zip(scene.groups, point.members, strict=True):
+        each = jax.vmap(lambda start, u, source=group.source: one_source(source, start, u, seen, q))
+        total += jnp.sum(each(*members), 0)
+    return total * exposures.response(seen, point.sights[which].shift)
 
 
 def draw(scene: Scene, point: Point, which: int, seen: Exposure) -> Float[Array, "band y x"]:
     """What the exposure of number `which` shows."""
-    q, sight = exposures.frequencies(seen), point.sights[which]
-    total = jnp.zeros_like(seen.psf)
-    for group, members in zip(scene.groups, point.members, strict=True):
-        each = jax.vmap(lambda start, u, source=group.source: one_source(source, start, u, seen, q, sight.shift))
-        total += jnp.sum(each(*members), 0)
-    return exposures.image(seen, total * seen.psf) + sight.background[:, None, None]
+    return exposures.image(seen, transform(scene, point, which, seen)) + point.sights[which].background[:, None, None]

@@ -16,7 +16,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
+from ..errors import InputError
 from ..physics.parameters import Normal, Parameter
+from .dust import Following
 from .exposure import Frequencies
 from .morphology import Morphology, Values, of_grid, on_grid
 from .spectrum import Spectrum
@@ -27,12 +29,14 @@ POSITION = Parameter("offset", "pixel", r"\Delta r", Normal(0.0, 1.0), "from the
 class Start(NamedTuple):
     """Where one source begins: its position in reference pixels, x and y, and the fluxes of its lights in the unit of the images.
 
-    `given` holds values that are known, by the names of the source's parameters (a redshift), and are not fitted then.
+    `given` holds values that are known, by the names of the source's parameters (a redshift), and are not fitted then; `about` what is
+    added to values that are, where their priors are about something that the images show (a size).
     """
 
     position: Float[Array, "*source 2"]
     flux: Float[Array, "*source light band"]
     given: Values | None = None
+    about: Values | None = None
 
 
 class Light(eqx.Module):
@@ -48,7 +52,10 @@ class Light(eqx.Module):
 
 
 class Screen(eqx.Module):
-    """Dust in front of a source's lights: optical depth tau at the densest point of a shape, times the law's k in each band."""
+    """Dust in front of a source's lights: optical depth tau at the densest point of a shape, times the law's k in each band.
+
+    A `Following` shape lies where the source's first light is; its tau is at its centre, but for its texture.
+    """
 
     morphology: Morphology
     law: Float[Array, "band"]
@@ -57,6 +64,22 @@ class Screen(eqx.Module):
     def parameters(self) -> tuple[Parameter, ...]:
         """Of the shape, and the depth."""
         return (*self.morphology.parameters, Parameter("log_tau", "ln", r"\ln\tau", Normal(-0.7, 1.0), "ln of the largest optical depth"))
+
+    def column(self, values: Values, light: Values, n: int, step: float) -> Float[Array, "v u"]:
+        """The shape on a source's grid; `light` are the values of its first light.
+
+        Raises
+        ------
+        InputError
+            If a shape that follows the light has another grid.
+        """
+        if not isinstance(self.morphology, Following):
+            shape = on_grid(self.morphology, values, n, step)
+            return shape / jnp.max(shape)
+        own = self.morphology.n, self.morphology.step
+        if own != (n, step):
+            raise InputError(f"dust on a grid of {own}", expected=f"the source's, {(n, step)}", mend="Give both the same n and step.")
+        return self.morphology.column(values, light)
 
 
 class Source(eqx.Module):
@@ -101,11 +124,10 @@ class Source(eqx.Module):
 
     def depths(self, values: Values) -> list[Float[Array, "band v u"]]:
         """Optical depths of each screen on the grid."""
-        found = []
+        found, light = [], of_part(values, "light_0")
         for i, screen in enumerate(self.screens):
             own = of_part(values, f"screen_{i}")
-            shape = on_grid(screen.morphology, own, self.grid, self.step)
-            found.append(jnp.exp(own["log_tau"]) * screen.law[:, None, None] * shape / jnp.max(shape))
+            found.append(jnp.exp(own["log_tau"]) * screen.law[:, None, None] * screen.column(own, light, self.grid, self.step))
         return found
 
 
