@@ -57,7 +57,7 @@ def take_apart(images: tuple[Cutout, ...], position: Float[np.ndarray, "source 2
     scales = [float(np.sqrt(abs(np.linalg.det(np.asarray(one.jacobian, np.float64))))) for one in seen]  # pixels a reference pixel
     each = [starts(image, position @ np.asarray(one.jacobian).T + np.asarray(one.origin)) for image, one in zip(images, seen, strict=True)]
     flux = _fluxes(each, seen, len(bands))
-    sides, bright = _stamps(each, scales)
+    sides, bright = _stamps(each, seen, scales)
     radius = np.min([one.radius / scale for one, scale in zip(each, scales, strict=True)], axis=0)
     groups, members, order = [], [], np.zeros((len(position), 2), int)
     for side in np.unique(sides):
@@ -92,13 +92,18 @@ def _fluxes(each: list[Starts], seen: tuple[Exposure, ...], n_bands: int) -> Flo
     return flux
 
 
-def _stamps(each: list[Starts], scales: list[float]) -> tuple[Int[np.ndarray, "source"], Bool[np.ndarray, "source"]]:
+def _stamps(
+    each: list[Starts], seen: tuple[Exposure, ...], scales: list[float]
+) -> tuple[Int[np.ndarray, "source"], Bool[np.ndarray, "source"]]:
     """Sides of the sources' stamps in points of the finest pixels, 0 for none, and which sources get texture.
 
     Sources of one side are one group, so that there are as few sides as their points allow.
     """
     reach = np.max([one.reach / scale for one, scale in zip(each, scales, strict=True)], axis=0) * max(scales)
-    needed = np.array([next((n for n in STAMPS if n >= ROOM * 2.0 * r), STAMPS[-1]) for r in reach])
+    # What is farther beyond an edge than images are padded would come back on the other side.
+    padding = [min(np.subtract(one.padded, one.shape)) / scale for one, scale in zip(seen, scales, strict=True)]
+    allowed = [n for n in STAMPS if n <= 2.0 * min(padding) * max(scales)] or list(STAMPS[:1])
+    needed = np.array([next((n for n in allowed if n >= ROOM * 2.0 * r), allowed[-1]) for r in reach])
     bright = np.max([one.significance for one in each], axis=0) > TEXTURED
     if not bright.any():
         return np.zeros(len(needed), int), bright

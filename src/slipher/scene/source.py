@@ -107,7 +107,10 @@ class Source(eqx.Module):
 
     def transform(self, values: Values, start: Start, q: Frequencies) -> Complex[Array, "band ky kx"]:
         """About the source's position, in each of the scene's bands."""
-        fluxes = self.fluxes(values, start)
+        return self.shone(values, self.fluxes(values, start), q)
+
+    def shone(self, values: Values, fluxes: Float[Array, "light band"], q: Frequencies) -> Complex[Array, "band ky kx"]:
+        """The same of lights of these fluxes."""
         own = {name: of_part(values, name) for name, _ in self.parts()}
         if not self.screens:
             shapes = [light.morphology.transform(own[f"light_{i}"], q) for i, light in enumerate(self.lights)]
