@@ -104,7 +104,24 @@ class BetaOne:
         return -ndtri((1.0 - x) ** self.k)
 
 
-Prior = Uniform | Normal | TruncatedNormal | TruncatedStudent2 | BetaOne
+@dataclass(frozen=True)
+class SinhNormal:
+    """2 sinh(x) is normal of mean zero and width `scale`: x is the logarithm of a positive factor.
+
+    The factor grows in proportion to u where it is large and falls as 1/|u| where it is small, so that a model which is linear in it is
+    nearly linear in u, and what has become faint can find back.
+    """
+
+    scale: Bound
+
+    def from_normal(self, u: Scalar) -> Scalar:
+        return jnp.arcsinh(0.5 * self.scale * u)
+
+    def to_normal(self, x: Scalar) -> Scalar:
+        return 2.0 * jnp.sinh(x) / self.scale
+
+
+Prior = Uniform | Normal | TruncatedNormal | TruncatedStudent2 | BetaOne | SinhNormal
 
 
 @dataclass(frozen=True)

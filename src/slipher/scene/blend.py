@@ -1,121 +1,89 @@
 r"""A blend taken apart: from images and positions to a fitted scene, in two steps.
 
-First every source is a smooth profile, and images are believed to no better than a tenth of their brightness, for no profile is: what
-belongs to whom is found while nothing can be explained by pixels. Then those sources that are bright enough to show any get texture about
-the profile that was found, and images count in full. Both are one scene of one layout, so that it is compiled once: what is not free in a
-step is held.
+First every source is two smooth profiles, and images are believed to no better than a tenth of their brightness, for no profiles are: what
+belongs to whom is found while nothing can be explained by pixels. What is left over then shows sources that nobody had found. In the second
+step those that are bright enough to show any get texture, and images count in full. Both are one scene of one layout, so that it is
+compiled once: what is not free in a step is held, and there is room for a few sources more than there are.
 
-Several images of one sky are fitted together: positions are those of the first, and by how much others are off is
-free, as is how much the bands of each are.
+The two lights of a bright source have a colour each: a galaxy's middle is redder than what is about it, and with one colour it would take
+from its neighbours what it lacks. Sources that are no wider than the PSF are points.
+
+Several images of one sky are fitted together: positions are those of the first, and by how much others are off is free, as is how much
+the bands of each are.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 from scipy import ndimage
 
 from ..data.image import Cutout
-from . import exposure, fit, normal
+from . import exposure, fit, layout, normal
+from .detect import detect, full_width
 from .exposure import Exposure
 from .fit import Fitted
-from .morphology import Sersic, Textured
-from .render import Group, Members, Point, Scene, Sight
-from .source import Light, Source, Start
-from .spectrum import Free
+from .layout import RADII, TEXTURE, Layout
+from .render import Members, Point, Scene, Sight, values_of
 from .starts import Starts, starts
 
-STAMPS = (21, 31, 41, 61, 81, 121, 161)  # sides, points
-TOGETHER = 60_000, 400_000  # points of stamps up to which all sources, or all that have texture, are one group: each costs compiling
-TEXTURED = 60.0  # significance from which a source gets texture
-ROOM = 1.3  # of a stamp over the region of its source
+UNRESOLVED = 0.12  # half-light radius over the PSF's width up to which a source is a point
+POINT = 0.02  # pixels, the radius of one
 MODEL_ERROR = 0.1  # of the brightness, while sources are smooth
-RADIUS, TEXTURE = "light_0.log_radius", "light_0.texture"
-SHAPES = (RADIUS, "light_0.shear_1", "light_0.shear_2", "light_0.log_index")
+APART = 0.7  # of the PSF's width, between sources and what is found between them
+SHAPES = ("log_radius", "shear_1", "shear_2", "log_index")
 
 
 class Blend(NamedTuple):
-    """A fitted scene, the exposures that it was fitted to, and which of its numbers are free.
+    """A fitted scene, the exposures that it was fitted to, and which of its numbers its errors know to be free.
 
-    `order[i]` is the group and place of source i as it came in; `bands` are the scene's.
+    `position` are those where sources started, in pixels of the first image, `order[i]` the group and place of source i, and `bands` the
+    scene's. Groups may have places that no source has: they are dark.
     """
 
     scene: Scene
     fitted: Fitted
     seen: tuple[Exposure, ...]
     free: normal.Free
+    position: Float[np.ndarray, "source 2"]
     order: Int[np.ndarray, "source 2"]
     bands: tuple[str, ...]
 
 
-def take_apart(images: tuple[Cutout, ...], position: Float[np.ndarray, "source 2"]) -> Blend:
-    """The scene of sources at these positions of the first image."""
+def take_apart(images: tuple[Cutout, ...], position: Float[np.ndarray, "source 2"], *, more: bool = False) -> Blend:
+    """The scene of sources at these positions of the first image; with `more`, also of those that only what is left over shows."""
     bands = tuple(dict.fromkeys(band for image in images for band in image.bands))
     seen = tuple(exposure.of_cutout(image, images[0], bands) for image in images)
-    scales = [float(np.sqrt(abs(np.linalg.det(np.asarray(one.jacobian, np.float64))))) for one in seen]  # pixels a reference pixel
+    made, each, first = _smooth(images, seen, bands, position)
+    missed = _missed(images, made, each, first, position) if more else position[:0]
+    if len(missed):
+        position = np.concatenate([position, missed])
+        made, each, first = _smooth(images, seen, bands, position)
+    point, free = _settled(images, made, first.point)
+    # Texture about a shape that moves is far from linear: shapes of bright sources rest while it is found. They are free again in errors.
+    resting = _closed(free, made, lambda name, rough: (name.rpartition(".")[2] in SHAPES) & rough)
+    return Blend(made.scene, fit.fit(made.scene, point, seen, resting), seen, free, position, made.order, bands)
+
+
+# --- the first step --------------------------------------------------------------------------------------------------
+
+
+def _smooth(
+    images: tuple[Cutout, ...], seen: tuple[Exposure, ...], bands: tuple[str, ...], position: Float[np.ndarray, "source 2"]
+) -> tuple[Layout, list[Starts], Fitted]:
     each = [starts(image, position @ np.asarray(one.jacobian).T + np.asarray(one.origin)) for image, one in zip(images, seen, strict=True)]
-    flux = _fluxes(each, seen, len(bands))
-    sides, bright = _stamps(each, seen, scales)
-    radius = np.min([one.radius / scale for one, scale in zip(each, scales, strict=True)], axis=0)
-    groups, members, order = [], [], np.zeros((len(position), 2), int)
-    for side in np.unique(sides):
-        own = np.flatnonzero(sides == side)
-        order[own] = np.stack([np.full(len(own), len(groups)), np.arange(len(own))], 1)
-        shape = Sersic() if side == 0 else Textured(Sersic(), int(side), 1.0 / max(scales))
-        kind = Source((Light(shape, Free(len(bands))),))
-        groups.append(Group(kind, len(own)))
-        members.append(begin(kind, position[own], flux[own], radius[own]))
-    scene = Scene(tuple(groups), len(bands))
-    sights = tuple(Sight(jnp.zeros((len(one.background), 2)), jnp.asarray(one.background, jnp.float32)) for one in each)
-    point = Point(tuple(members), sights)
-    smooth = normal.opened(point, sources=lambda name: name != TEXTURE)
-    first = fit.fit(scene, point, tuple(_believed(one, like) for one, like in zip(seen, each, strict=True)), smooth)
-    free = _settled(normal.opened(point), [bright[sides == side] for side in np.unique(sides)])
-    return Blend(scene, fit.fit(scene, first.point, seen, free), seen, free, order, bands)
-
-
-def begin(source: Source, position: np.ndarray, flux: np.ndarray, radius: np.ndarray) -> Members:
-    """Sources of one kind at their starting point; the priors of their sizes are about what images show."""
-    u = {p.name: jnp.zeros((len(position), *p.shape)) for p in source.parameters}
-    middle = next(p.prior.loc for p in source.parameters if p.name == RADIUS)
-    about = {RADIUS: jnp.asarray(np.log(radius) - middle, jnp.float32)}
-    return Members(Start(jnp.asarray(position, jnp.float32), jnp.asarray(flux[:, None], jnp.float32), about=about), u)
-
-
-def _fluxes(each: list[Starts], seen: tuple[Exposure, ...], n_bands: int) -> Float[np.ndarray, "source band"]:
-    """Of each of the scene's bands, by the first image that has it."""
-    flux = np.zeros((len(each[0].flux), n_bands))
-    for one, like in reversed(list(zip(seen, each, strict=True))):
-        flux[:, list(one.bands)] = like.flux
-    return flux
-
-
-def _stamps(
-    each: list[Starts], seen: tuple[Exposure, ...], scales: list[float]
-) -> tuple[Int[np.ndarray, "source"], Bool[np.ndarray, "source"]]:
-    """Sides of the sources' stamps in points of the finest pixels, 0 for none, and which sources get texture.
-
-    Sources of one side are one group, so that there are as few sides as their points allow.
-    """
-    reach = np.max([one.reach / scale for one, scale in zip(each, scales, strict=True)], axis=0) * max(scales)
-    # What is farther beyond an edge than images are padded would come back on the other side.
-    padding = [min(np.subtract(one.padded, one.shape)) / scale for one, scale in zip(seen, scales, strict=True)]
-    allowed = [n for n in STAMPS if n <= 2.0 * min(padding) * max(scales)] or list(STAMPS[:1])
-    needed = np.array([next((n for n in allowed if n >= ROOM * 2.0 * r), allowed[-1]) for r in reach])
-    bright = np.max([one.significance for one in each], axis=0) > TEXTURED
-    if not bright.any():
-        return np.zeros(len(needed), int), bright
-    sizes = np.unique(needed[bright])
-    if len(needed) * sizes[-1] ** 2 <= TOGETHER[0]:
-        return np.full(len(needed), sizes[-1]), bright
-    if bright.sum() * sizes[-1] ** 2 <= TOGETHER[1]:
-        return np.where(bright, sizes[-1], 0), bright
-    # The largest side, and of the others the one that saves most points.
-    costs = {n: np.sum(np.where(needed[bright] <= n, n**2, sizes[-1] ** 2)) for n in sizes}
-    kept = np.unique([min(costs, key=costs.get), sizes[-1]])
-    return np.where(bright, [next((n for n in kept if n >= side), 0) for side in needed], 0), bright
+    made = layout.layout(each, seen, position, len(bands))
+    sights = tuple(Sight(jnp.zeros((len(s.background), 2)), jnp.asarray(s.background, jnp.float32)) for s in each)
+    point = Point(made.members, sights)
+    free = _closed(
+        normal.opened(point, sources=lambda name: name != TEXTURE), made, lambda name, rough: name.startswith("light_1") & ~rough
+    )
+    believed = tuple(_believed(one, s) for one, s in zip(seen, each, strict=True))
+    return made, each, fit.fit(made.scene, point, believed, free)
 
 
 def _believed(seen: Exposure, like: Starts) -> Exposure:
@@ -126,10 +94,62 @@ def _believed(seen: Exposure, like: Starts) -> Exposure:
     return eqx.tree_at(lambda one: one.ivar, seen, jnp.asarray(ivar / (1.0 + ivar * bright**2), jnp.float32))
 
 
-def _settled(free: normal.Free, bright: list[Bool[np.ndarray, "source"]]) -> normal.Free:
-    """What is free once profiles are found: of bright sources texture and not shape, of others shape and not texture."""
+def _missed(
+    images: tuple[Cutout, ...], made: Layout, each: list[Starts], first: Fitted, position: Float[np.ndarray, "source 2"]
+) -> Float[np.ndarray, "missed 2"]:
+    """Sources in what smooth profiles leave of the first image."""
+    image, seen = images[0], exposure.of_cutout(images[0])
+    left = np.asarray(normal.residuals(made.scene, first.point, (seen,))[0], np.float64)
+    ivar = np.asarray(_believed(seen, each[0]).ivar, np.float64)
+    found = detect(left, ivar, np.asarray(image.psf, np.float64)).position
+    distance = np.hypot(*(found[:, None] - position).T).T
+    return found[np.all(distance > APART * full_width(image.psf), axis=1)]
+
+
+# --- the second step -------------------------------------------------------------------------------------------------
+
+
+def _settled(images: tuple[Cutout, ...], made: Layout, point: Point) -> tuple[Point, normal.Free]:
+    """Where the second step begins and what is free in it: of points neither shapes nor texture, of faint sources no texture."""
+    width = full_width(images[0].psf)
+    groups, members = [], []
+    free = _closed(
+        normal.opened(point), made, lambda name, rough: (name == TEXTURE or name.startswith("light_1")) & ~rough
+    )  # fmt: skip
+    for group, mask, some in zip(made.scene.groups, free[0], point.members, strict=True):
+        values = jax.vmap(lambda start, u, source=group.source: values_of(source, start, u))(*some)
+        fluxes = jax.vmap(lambda v, start, source=group.source: source.fluxes(v, start))(values, some.start)
+        share = np.asarray(fluxes.sum(-1) / fluxes.sum((-2, -1))[:, None])
+        radius = np.stack([np.exp(np.asarray(values[name])) for name in RADII[: share.shape[1]]], 1)
+        points = np.sum(share * radius, 1) < UNRESOLVED * width
+        groups.append({name: jnp.where(_like(points & _shaped(name), leaf), 0.0, leaf) for name, leaf in mask.items()})
+        members.append(_as_points(some, points, fluxes))
+    return point._replace(members=tuple(members)), (groups, free[1])
+
+
+def _shaped(name: str) -> bool:
+    """Whether a parameter is none of a point."""
+    return name == TEXTURE or name.startswith("light_1") or name.rpartition(".")[2] in SHAPES
+
+
+def _as_points(members: Members, points: Bool[np.ndarray, "source"], fluxes: Float[Array, "source light band"]) -> Members:
+    """Sources of which those that are points have all their flux in one light as small as can be."""
+    start, u = members
+    whole = jnp.zeros_like(fluxes).at[:, 0].set(fluxes.sum(1))
+    about = start.about | {RADII[0]: jnp.where(points, np.log(POINT) - layout.MIDDLE, start.about[RADII[0]])}
+    flux = jnp.where(points[:, None, None], whole, start.flux)
+    reset = {name: jnp.where(_like(points & (_shaped(name) | name.endswith("log_flux")), leaf), 0.0, leaf) for name, leaf in u.items()}
+    return Members(start._replace(flux=flux, about=about), reset)
+
+
+def _closed(free: normal.Free, made: Layout, held: Callable[[str, np.ndarray], np.ndarray]) -> normal.Free:
+    """A mask without what `held(name, bright)` says, and without places that no source has."""
     groups = []
-    for mask, rough in zip(free[0], bright, strict=True):
-        held = dict.fromkeys(SHAPES, rough) | ({TEXTURE: ~rough[:, None, None]} if TEXTURE in mask else {})
-        groups.append(mask | {name: jnp.where(hold, 0.0, mask[name]) for name, hold in held.items()})
+    for mask, bright, taken in zip(free[0], made.bright, made.taken, strict=True):
+        groups.append({name: jnp.where(_like(held(name, bright) | ~taken, leaf), 0.0, leaf) for name, leaf in mask.items()})
     return groups, free[1]
+
+
+def _like(some: Bool[np.ndarray, "source"], leaf: Float[Array, "source *rest"]) -> Bool[np.ndarray, "..."]:
+    """Of sources, in the shape of a parameter of theirs."""
+    return np.asarray(some).reshape(-1, *(1,) * (leaf.ndim - 1))

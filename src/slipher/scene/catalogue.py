@@ -5,6 +5,7 @@ error knows how the errors of its two fluxes hang together. Positions are the mi
 XWIN), sizes radii of half the light, ellipticities those of second moments in the window, all of the source before any PSF.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import jax
@@ -75,7 +76,8 @@ def _half(radius: Float[Array, "pixel"], light: Float[Array, "pixel"]) -> Float[
 
 
 def table(key: PRNGKeyArray, blend: Blend, n: int = DRAWS) -> Table:
-    """A row for each source, in the order in which they came: x, y, flux_BAND, half_light_radius, e_1, e_2, each with its `_err`."""
+    """A row for each source, in the order in which they came: x, y, flux_BAND, color_BAND_NEXT, half_light_radius, e_1, e_2,
+    each with its `_err`; colors in magnitudes of the images' own units."""
     draws = laplace.sample(key, blend.scene, blend.fitted.point, blend.seen, blend.free, n)
     best = _in_order(blend, [measured(g, m) for g, m in zip(blend.scene.groups, blend.fitted.point.members, strict=True)])
     each = _in_order(blend, [jax.vmap(lambda m, g=g: measured(g, m))(m) for g, m in zip(blend.scene.groups, draws.members, strict=True)])
@@ -85,6 +87,10 @@ def table(key: PRNGKeyArray, blend: Blend, n: int = DRAWS) -> Table:
         columns |= {name: best.position[:, axis], f"{name}_err": errors.position[:, axis]}
     for i, band in enumerate(blend.bands):
         columns |= {f"flux_{band}": best.flux[:, i], f"flux_{band}_err": errors.flux[:, i]}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for i, (blue, red) in enumerate(pairwise(blend.bands)):
+            colors, color = (-2.5 * np.log10(x.flux[..., i] / x.flux[..., i + 1]) for x in (each, best))
+            columns |= {f"color_{blue}_{red}": color, f"color_{blue}_{red}_err": np.sqrt(np.mean((colors - color) ** 2, 0))}
     for name, label in (("radius", "half_light_radius"), ("e_1", "e_1"), ("e_2", "e_2")):
         columns |= {label: getattr(best, name), f"{label}_err": getattr(errors, name)}
     found = Table(columns)
@@ -94,10 +100,9 @@ def table(key: PRNGKeyArray, blend: Blend, n: int = DRAWS) -> Table:
 
 
 def _in_order(blend: Blend, groups: list[Measured]) -> Measured:
-    """Sources [..., source, ...] in the order in which they came."""
-    where = [np.flatnonzero(blend.order[:, 0] == g) for g in range(len(groups))]
-    back = np.argsort(np.concatenate(where))
+    """Sources [..., source, ...] in the order in which they came; places that no source has are left out."""
+    ends = np.cumsum([0, *(group.n for group in blend.scene.groups)])
+    places = ends[blend.order[:, 0]] + blend.order[:, 1]
     axis = groups[0].radius.ndim - 1
-    return Measured(
-        *(np.take(np.concatenate([np.asarray(x, np.float64) for x in leaves], axis), back, axis) for leaves in zip(*groups, strict=True))
-    )
+    whole = (np.concatenate([np.asarray(x, np.float64) for x in leaves], axis) for leaves in zip(*groups, strict=True))
+    return Measured(*(np.take(leaf, places, axis) for leaf in whole))

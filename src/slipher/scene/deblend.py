@@ -98,7 +98,10 @@ def deblend(
         raise InputError(
             f"{image.id}: none of {len(position)} sources is in the image", expected="positions in its pixels", mend="Check x and y."
         )
-    made = blend.take_apart(images, position[inside])
+    made = blend.take_apart(images, position[inside], more=detections is None)
+    later = made.position[inside.sum() :]
+    ids, position = ids + [str(len(ids) + 1 + i) for i in range(len(later))], np.concatenate([position, later])
+    inside = np.append(inside, np.ones(len(later), bool))
     table = catalogue.table(jax.random.key(seed), made, draws)
     views = tuple(_view(made, i, one) for i, one in enumerate(images))
     table.add_column(_chi2_of_each(views), name="chi2_per_pixel")

@@ -3,8 +3,10 @@ r"""Sources of an exposure, and where a fit may start: peaks of significance, ba
     d = sum_b (w_b Y_b) * psf_b,  v = sum_b w_b * psf_b^2,   nu = d / sqrt(v)
 
 is the significance of a point source of a flat spectrum in units of its noise (the matched filter; Zackay & Ofek 2017, ApJ 836, 187), the
-background of each band taken off. What is extended or beside something brighter has no peak in nu, but in nu sharpened: less its mean over
-a few PSFs. Both are looked at, the brightest peaks first, each at least most of a PSF from the others.
+background of each band taken off; that of each band alone is looked at beside it, for sources are red or blue, and the most significant
+counts. What is extended or beside something brighter has no peak in nu, but in nu sharpened: less its mean over a few PSFs. Sharpening
+costs significance, and is only asked for where nu is not low round about. The brightest peaks come first, each at least most of a PSF from
+the others.
 """
 
 from typing import NamedTuple
@@ -16,6 +18,7 @@ from scipy import ndimage, signal
 
 THRESHOLD = 5.0  # of significance, plain and sharpened
 APART = 0.6  # of the PSF's full width at half maximum, between peaks
+AROUND, LOW = 7.0, 1.5  # of that width, what is round about; mean significance there (of 5 at most) up to which a source is alone
 WIDE = 1.5  # of that width, the scale over which a mean is taken off to sharpen
 CLIP, CLIPS = 3.0, 20  # of the background's sd; times
 
@@ -34,20 +37,26 @@ def detect(
 ) -> Detections:  # fmt: skip
     """Sources of images on one grid, the most significant first; pixels without information count for nothing."""
     background = np.array([sky(image[weight > 0]) for image, weight in zip(flux, ivar, strict=True)])
-    plain = significance(flux - background[:, None, None], ivar, psf)
-    width = full_width(psf)
-    scale = WIDE * width / 2.355
-    seen = (ivar > 0).any(0)
-    share = ndimage.gaussian_filter(seen.astype(float), scale)
-    mean = ndimage.gaussian_filter(np.where(seen, plain, 0.0), scale) / np.maximum(share, 1e-3)
-    sharp = (plain - mean) / _sharpened_noise(psf, scale)
-    usable = seen & (plain > threshold) & (sharp > threshold)
+    dark, width, seen = flux - background[:, None, None], full_width(psf), (ivar > 0).any(0)
+    each = [slice(None), *(slice(i, i + 1) for i in range(len(flux)))] if len(flux) > 1 else [slice(None)]
+    maps = [_maps(dark[bands], ivar[bands], psf[bands], WIDE * width / 2.355) for bands in each]
+    plain, sharp = (np.max(both, 0) for both in zip(*maps, strict=True))
     radius = max(APART * width, 1.0)
     ball = np.hypot(*np.mgrid[-int(radius) : int(radius) + 1, -int(radius) : int(radius) + 1]) <= radius
+    around = ndimage.uniform_filter(np.where(seen, np.clip(plain, 0.0, threshold), 0.0), round(AROUND * width))
+    usable = seen & (plain > threshold) & ((sharp > threshold) | (around < LOW))
     peaks = np.argwhere(usable & (sharp == ndimage.maximum_filter(sharp, footprint=ball)))
     order = np.argsort(-plain[tuple(peaks.T)], kind="stable")
     position = np.array([_centred(sharp, int(y), int(x)) for y, x in peaks[order]]).reshape(-1, 2)
     return Detections(position, plain[tuple(peaks[order].T)], background)
+
+
+def _maps(flux: np.ndarray, ivar: np.ndarray, psf: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """nu, and nu sharpened, in sigma each."""
+    plain, seen = significance(flux, ivar, psf), (ivar > 0).any(0)
+    share = ndimage.gaussian_filter(seen.astype(float), scale)
+    mean = ndimage.gaussian_filter(np.where(seen, plain, 0.0), scale) / np.maximum(share, 1e-3)
+    return plain, (plain - mean) / _sharpened_noise(psf, scale)
 
 
 def significance(flux: np.ndarray, ivar: np.ndarray, psf: np.ndarray) -> Float[np.ndarray, "y x"]:

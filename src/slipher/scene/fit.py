@@ -71,7 +71,8 @@ def fit(
         better = gained > 0.0
         return (
             jnp.where(better, row + step.x, row), jnp.where(better, about.value + gained, about.value),
-            jnp.maximum(damping * factor, DAMPING[0]), jnp.where(promised > enough, 0, quiet + jnp.where(damping <= 1.0, PATIENCE, 1)), n + 1,
+            jnp.maximum(damping * factor, DAMPING[0]),
+            jnp.where(promised > enough, 0, quiet + jnp.where(damping <= 1.0, PATIENCE, 1)), n + 1,
         )  # fmt: skip
 
     def going(state: tuple) -> Array:

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from .exposure import Exposure, shifts
-from .morphology import Textured
+from .morphology import Textured, fading
 
 FINER = 2  # how much finer pixels are on which squared PSFs have all their frequencies
 
@@ -44,11 +44,11 @@ def of_likelihood(
 
 
 def of_field(shape: Textured, n: int) -> Float[np.ndarray, "v u"]:
-    """F of the prior of `Textured` at each of n by n pixels: the diagonal of the random field's inverse covariance, the same everywhere."""
+    """F of the prior of `Textured` at each of n by n pixels: the diagonal of the random field's inverse covariance."""
     q = 2.0 * np.pi * np.fft.fftfreq(n) / shape.step
     root = 1.0 / (1.0 + (q[:, None] ** 2 + q**2) * shape.length**2)
     power = shape.roughness**2 * root**2 / np.mean(root**2)
-    return np.full((n, n), np.mean(1.0 / power))
+    return np.mean(1.0 / power) / fading(n) ** 2
 
 
 def of_score(key: PRNGKeyArray, score: Callable[[Array], Array], x: Float[Array, "v u"], probes: int = 16) -> Float[Array, "v u"]:

@@ -15,12 +15,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
+from scipy import signal
 
 from ..physics.parameters import Normal, Parameter
 from . import sersic
 from .exposure import Frequencies
 
 Values = dict[str, Array]
+
+FADING = 0.25  # of a grid's width, in which texture fades
 
 SHEARS = (
     Parameter("shear_1", "", "g_1", Normal(0.0, 0.3), "stretches along x for positive values, along y for negative ones"),
@@ -162,7 +165,8 @@ class Textured(Gridded):
     """A profile with texture: times exp of a Gaussian random field, so that what the data do not say is the profile.
 
     The field has a power spectrum of (1 + (q l)^2)^-2 with a correlation length `length` in reference pixels and a standard deviation
-    `roughness`: its u-space is white noise. Profile and field are those of the points of the grid, the profile band-limited there.
+    `roughness`: its u-space is white noise. It fades towards the edge of its grid; the profile goes on beyond it, and its cusp is in no
+    need of points, for what is drawn by points is only what the field adds and takes.
     """
 
     profile: Morphology
@@ -175,19 +179,35 @@ class Textured(Gridded):
     def parameters(self) -> tuple[Parameter, ...]:
         return (*self.profile.parameters, Parameter("texture", "", r"\xi", Normal(0.0, 1.0), "white noise of the field", (self.n, self.n)))
 
+    def transform(self, values: Values, q: Frequencies) -> Complex[Array, "ky kx"]:
+        _, added = self._parts(values)
+        return (self.profile.transform(values, q) + of_grid(added, self.step, q)) / (1.0 + jnp.sum(added))
+
     def light(self, values: Values) -> Float[Array, "v u"]:
+        """On its grid: of less than unit sum by what is beyond."""
+        smooth, added = self._parts(values)
+        return (smooth + added) / (1.0 + jnp.sum(added))
+
+    def _parts(self, values: Values) -> tuple[Float[Array, "v u"], Float[Array, "v u"]]:
+        """The profile, and what the field adds to it."""
+        # Band-limited cusps ring, by a little of what is there: that has no texture.
         smooth = on_grid(self.profile, values, self.n, self.step)
-        # Band-limited cusps ring, by a little of what is there: no logarithm can be taken of that, and none is.
-        lit = jnp.maximum(smooth, 0.0) * jnp.exp(self.field(values["texture"]))
-        return lit / jnp.sum(lit)
+        return smooth, jnp.maximum(smooth, 0.0) * jnp.expm1(self.field(values["texture"]))
 
     def field(self, noise: Float[Array, "v u"]) -> Float[Array, "v u"]:
-        """The random field of white noise; periodic, the grid being wider than what it shows."""
+        """The random field of white noise: periodic, but for its fading."""
         qy, qx = (2.0 * np.pi * f(self.n) / self.step for f in (np.fft.fftfreq, np.fft.rfftfreq))
         root = 1.0 / (1.0 + (qy[:, None] ** 2 + qx**2) * self.length**2)
         whole = 1.0 / (1.0 + (qy[:, None] ** 2 + qy**2) * self.length**2)
         root *= self.roughness / np.sqrt(np.mean(whole**2))
-        return jnp.fft.irfft2(jnp.fft.rfft2(noise) * jnp.asarray(root, jnp.float32), (self.n, self.n))
+        whole_field = jnp.fft.irfft2(jnp.fft.rfft2(noise) * jnp.asarray(root, jnp.float32), (self.n, self.n))
+        return whole_field * jnp.asarray(fading(self.n), jnp.float32)
+
+
+def fading(n: int) -> Float[np.ndarray, "v u"]:
+    """What texture on a grid of n by n points is multiplied by: one in the middle, nearly nothing at the edge."""
+    side = signal.windows.tukey(n + 2, FADING)[1:-1]
+    return side[:, None] * side
 
 
 def on_grid(morphology: Morphology, values: Values, n: int, step: float) -> Float[Array, "v u"]:

@@ -10,7 +10,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..physics.parameters import Normal, Parameter
+from ..physics.parameters import Parameter, SinhNormal
 from .morphology import Values
 
 
@@ -34,7 +34,7 @@ class Free(Spectrum):
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        return (Parameter("log_flux", "ln", r"\ln f", Normal(0.0, 2.0), "ln of the fluxes over those of the start", (self.n_bands,)),)
+        return (Parameter("log_flux", "ln", r"\ln f", SinhNormal(4.0), "ln of the fluxes over those of the start", (self.n_bands,)),)
 
     def fluxes(self, values: Values, start: Float[Array, "band"]) -> Float[Array, "band"]:
         return start * jnp.exp(values["log_flux"])

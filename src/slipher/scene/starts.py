@@ -45,7 +45,11 @@ def starts(image: Cutout, position: Float[np.ndarray, "source 2"]) -> Starts:
     radius, reach = np.array([_extent(one, dark, position[i], psf) for i, one in enumerate(own)]).T
     found = np.where(inside[:, None], _fluxes(dark, ivar, psf, position, radius), 0.0)
     floor = DARK * np.maximum(found.max(1, keepdims=True), DARK * np.abs(dark).max())
-    return Starts(np.maximum(found, floor), radius, reach, np.where(inside, nu[y, x], 0.0), background)
+    # Of a point of that flux, so that a neighbour's light does not count.
+    error = np.array(
+        [1.0 / np.sqrt(np.median(w[w > 0]) * np.sum(p**2)) if (w > 0).any() else np.inf for w, p in zip(ivar, psf, strict=True)]
+    )
+    return Starts(np.maximum(found, floor), radius, reach, np.sqrt(np.sum((found / error) ** 2, 1)), background)
 
 
 def _regions(nu: np.ndarray, position: np.ndarray, x: np.ndarray, y: np.ndarray, width: float) -> Bool[np.ndarray, "source y x"]:
