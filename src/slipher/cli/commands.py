@@ -72,6 +72,7 @@ def slipher(
 
 
 PHOTOMETRY = "Catalogues of photometry"
+POPULATIONS = "Stellar populations"
 
 
 @app.command()
@@ -306,19 +307,60 @@ def deblend(
     psf_fwhm: Annotated[float | None, typer.Option(help="Its full width at half maximum in pixels, where there is no image of it.")] = None,
     bands: Annotated[str | None, typer.Option(help="Names of the bands, with commas, where the file has none.")] = None,
     saturation: Annotated[float | None, typer.Option(help="Flux from which a pixel is saturated.")] = None,
+    zero_point: Annotated[str | None, typer.Option(metavar="MAG", help="AB magnitude of a flux of one: 27, or 27,26,... by band.")] = None,
+    filters: Annotated[
+        str | None, typer.Option(rich_help_panel=POPULATIONS, help="Filter of each band, in their order: hsc2017-g,hsc2017-r,...")
+    ] = None,
+    redshift: Annotated[
+        str | None, typer.Option(rich_help_panel=POPULATIONS, metavar="Z", help="Of all sources, or the column of --catalog with each.")
+    ] = None,
+    ebv: Annotated[float | None, typer.Option(rich_help_panel=POPULATIONS, metavar="MAG", help="Galactic E(B-V).")] = None,
+    populations: Annotated[
+        bool | None,
+        typer.Option("--populations/--no-populations", rich_help_panel=POPULATIONS, help="Fit them: done where --filters are given."),
+    ] = None,
+    refine: Annotated[bool, typer.Option(rich_help_panel=POPULATIONS, help="Correct the network's draws by the exact likelihood.")] = True,
     seed: Seed = 0,
     out: OutIfGiven = None,
 ) -> None:
-    """Take a blend of sources apart: fluxes, places, sizes and shapes, with errors.
+    """Take a blend of sources apart: fluxes, places, sizes and shapes, with errors; with --filters their stellar populations too.
 
-    With --out DIR: catalogue.ecsv, model.fits (model, residual and each source), and scene.png.
+    With --out DIR: catalogue.ecsv, model.fits (model, residual and each source), and scene.png; of populations medians and percentiles
+    are columns of the catalogue, and populations/ID.posterior.nc, ID.summary.ecsv and ID.png the posteriors.
     """
     from slipher.cli import deblending
 
     compiled.keep()
-    names = None if bands is None else tuple(name.strip() for name in bands.split(","))
-    declared = {"psf": psf, "psf_fwhm": psf_fwhm, "bands": names, "saturation": saturation}
-    deblending.run(image, catalog, None if out is None else _made(out), declared, seed=seed)
+    names = None if bands is None else _listed(bands)
+    zero = None if zero_point is None else _magnitudes(zero_point)
+    declared = {"psf": psf, "psf_fwhm": psf_fwhm, "bands": names, "saturation": saturation, "zero_point": zero}
+    physics = _physics(filters, redshift, ebv, wanted=populations)
+    if physics is not None:
+        physics |= {"sampler": _sampler(None, refine, usual="refined")}
+    deblending.run(image, catalog, None if out is None else _made(out), declared, physics, seed=seed)
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(","))
+
+
+def _magnitudes(text: str) -> float | list[float]:
+    """Zero points: one for all bands, or one for each."""
+    try:
+        found = [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise InputError(f"--zero-point {text}", expected="numbers with commas between", mend="Write 27 for all bands.") from error
+    return found[0] if len(found) == 1 else found
+
+
+def _physics(filters: str | None, redshift: str | None, ebv: float | None, *, wanted: bool | None) -> dict | None:
+    """What is said of sources as galaxies, or None where nothing is to be made of it."""
+    if filters is None and (wanted or (wanted is None and (redshift, ebv) != (None, None))):
+        mend = "Add --filters hsc2017-g,hsc2017-r,... with the filter of each band."
+        raise InputError("stellar populations without filters", expected="the filter of each band", mend=mend)
+    if filters is None or wanted is False:
+        return None
+    return {"filters": _listed(filters), "redshift": redshift, "ebv": ebv_value(ebv)}
 
 
 @app.command()

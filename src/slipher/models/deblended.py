@@ -1,0 +1,195 @@
+"""Stellar populations of deblended galaxies: a scene's fluxes as photometry, answered by `slipher.fit`.
+
+    Deblended --photometry_of--> Catalogue --fit, a row at a time--> posteriors --columns_of--> columns for the scene's table
+
+Nothing here fits: the door, the model and the diagnostics are those of any catalogue of photometry. What a band is called in an image says
+nothing about its filter, which is declared. Fluxes are of whole sources above the atmosphere, in nanomaggies by the zero points; where a
+source is not seen in a band they are those of a fit linear in the flux (`linear_fluxes`), as a scene's own cannot be zero.
+
+What this does not do: tell stars from galaxies. A star has an answer like any other source; that it is no galaxy shows in `novelty`,
+`chi2_per_band` and the flags NOVEL and POOR_FIT, or does not show in few bands. Errors of different bands are taken to be independent,
+while those of sources that overlap have a common part: colours are known better than their errors say.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.table import Table
+from jaxtyping import Float
+
+from ..data.image import Cutout
+from ..data.photometry import Catalogue
+from ..data.photometry_checks import catalogue_from_arrays, curves_of
+from ..data.photometry_units import ZERO_POINT_MAG
+from ..errors import Flag, InputError
+from ..grids.filters import FilterCurve
+from ..inference.posterior import Posterior
+from ..scene.deblend import Deblended
+from .fitting import fit
+from .rows import PERCENTILES, columns_of
+
+QUANTITIES = ("redshift", "log_mstar", "log_sfr_100myr", "log_ssfr_100myr", "age_mw_gyr", "age_lw_gyr", "log_zstar", "a_v")
+JUDGED = ("chi2_per_band", "novelty", "n_bands", "peak_sn")
+RENAMED = {"status": "population_status", "flags": "population_flags"}  # a scene's table has flags of its own
+UNSEEN = 3.0  # errors of a linear fit below which a flux is taken from it
+Filters = Sequence[str | FilterCurve]
+Redshifts = float | Float[np.ndarray, "source"] | None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Populations:
+    """Posteriors of a scene's sources.
+
+    Parameters
+    ----------
+    photometry
+        Their fluxes as the fit has seen them.
+    posteriors
+        One for each source, in the table's order; of sources without a usable flux all draws are NaN.
+    table
+        `id`, and of each of `QUANTITIES` the median and the 16th and 84th percentile (`NAME`, `NAME_p16`, `NAME_p84`; a redshift that was
+        given has none); chi^2 a band, novelty, number of bands and S/N of the best; `population_status` and `population_flags`, the bits
+        of `slipher.errors.Flag`. What is not known is NaN.
+    """
+
+    photometry: Catalogue
+    posteriors: tuple[Posterior, ...]
+    table: Table
+
+    def joined(self, catalogue: Table) -> Table:
+        """A scene's table with these columns behind its own.
+
+        Raises
+        ------
+        InputError
+            If its rows are not these sources in this order.
+        """
+        if list(catalogue["id"]) != list(self.table["id"]):
+            raise InputError("a table of other sources", expected="that of the same scene", mend="Give `Deblended.table`.")
+        whole = catalogue.copy()
+        for name in self.table.colnames[1:]:
+            whole[name] = self.table[name]
+        return whole
+
+
+def photometry_of(
+    found: Deblended, filters: Filters, *, zero_point: Float[np.ndarray, "band"] | None = None, redshift: Redshifts = None,
+    ebv: float | None = None,
+) -> Catalogue:  # fmt: skip
+    """The fluxes of a scene's sources, a row for each.
+
+    Parameters
+    ----------
+    filters
+        One for each band of the scene, in its order (`bands_of`): names of shipped filters, or curves.
+    zero_point
+        AB magnitude of a flux of one in each band, in place of the images'.
+    redshift
+        One for all, one for each source (NaN: not known), or None.
+    ebv
+        Galactic E(B-V).
+
+    Raises
+    ------
+    InputError
+        If there are not as many filters as bands, one is unknown, there is no zero point, or a redshift cannot be.
+    """
+    images = tuple(view.image for view in found.views)
+    curves, unit = declared(images, filters, zero_point)
+    flux, error = linear_fluxes(found)
+    return catalogue_from_arrays(
+        flux * unit, error * unit, bands=curves, unit="nanomaggy", redshift=redshift, ebv=ebv, id=[str(one) for one in found.table["id"]],
+        survey="scene", source=" ".join(one.source for one in images), checksum=" ".join(one.checksum for one in images),
+    )  # fmt: skip
+
+
+def linear_fluxes(found: Deblended) -> tuple[Float[np.ndarray, "source band"], Float[np.ndarray, "source band"]]:
+    """Fluxes and errors of a scene's table, but where a source is not seen: there those of a fit that is linear in its flux.
+
+    A scene's fluxes are positive, and near zero the errors of their logarithms say nothing: 0.002 +- 0.001 where pixels allow +- 1. For
+    fluxes of less than `UNSEEN` errors the shape P is taken as it is, and f + sum(w P left) / sum(w P^2), which may be negative, has the
+    error sum(w P^2)^-1/2. No error is smaller than that.
+    """
+    bands = bands_of([view.image for view in found.views])
+    flux, error = (np.column_stack([np.asarray(found.table[f"flux_{band}{kind}"], np.float64) for band in bands]) for kind in ("", "_err"))
+    inside = np.flatnonzero(~(np.asarray(found.table["flags"]) & int(Flag.OUTSIDE_IMAGE)).astype(bool))
+    pull, bend = np.zeros((2, *flux.shape))
+    for view in found.views:
+        weighted, places = view.residual.astype(np.float64) * view.image.ivar, [bands.index(band) for band in view.image.bands]
+        for row, shown in zip(inside, view.sources.astype(np.float64), strict=True):
+            known = flux[row, places]
+            shape = shown / np.where(known == 0, np.inf, known)[:, None, None]
+            pull[row, places] += np.sum(shape * weighted, (1, 2))
+            bend[row, places] += np.sum(shape**2 * view.image.ivar, (1, 2))
+    least = np.where(bend > 0, bend, np.inf) ** -0.5
+    unseen = (bend > 0) & (flux < UNSEEN * least)
+    return np.where(unseen, flux + pull * least**2, flux), np.where(unseen, least, np.maximum(error, least))
+
+
+def bands_of(images: Sequence[Cutout]) -> tuple[str, ...]:
+    """Of a scene: those of the first image, then what others have besides."""
+    return tuple(dict.fromkeys(band for image in images for band in image.bands))
+
+
+def declared(
+    images: Sequence[Cutout], filters: Filters, zero_point: Float[np.ndarray, "band"] | None = None
+) -> tuple[tuple[FilterCurve, ...], Float[np.ndarray, "band"]]:
+    """The curves of a scene's bands, and nanomaggies of a flux of one in each; arguments and errors as of `photometry_of`."""
+    bands = bands_of(images)
+    if isinstance(filters, str) or len(filters) != len(bands):
+        came = f"filters {filters!r} for the bands {', '.join(bands)}"
+        raise InputError(came, expected="one for each, in their order", mend="Name them: hsc2017-g,hsc2017-r, ...")
+    with_zero = [image for image in reversed(images) if image.zero_point is not None]  # of several with a band the first counts
+    known = {band: zero for image in with_zero for band, zero in zip(image.bands, image.zero_point, strict=True)}
+    missing = [band for band in bands if band not in known]
+    if zero_point is None and missing:
+        mend = "Declare them: zero_point=27 of an image, --zero-point 27."
+        raise InputError(f"no zero points of {', '.join(missing)}", expected="AB magnitudes of a flux of one", mend=mend)
+    zero_point = np.array([known[band] for band in bands]) if zero_point is None else zero_point
+    return curves_of(filters), np.broadcast_to(10 ** (0.4 * (ZERO_POINT_MAG - zero_point)), len(bands))
+
+
+def populations(
+    found: Deblended, filters: Filters, *, zero_point: Float[np.ndarray, "band"] | None = None, redshift: Redshifts = None,
+    ebv: float | None = None, model: str = "photometry", samples: int = 1000, sampler: str = "refined", seed: int = 0,
+    progress: Callable[[int, int, dict], None] | None = None,
+) -> Populations:  # fmt: skip
+    """Posteriors of the stellar populations of a scene's sources, each as `slipher.fit` of its photometry.
+
+    Parameters
+    ----------
+    filters, zero_point, redshift, ebv
+        As in `photometry_of`.
+    model, samples, sampler, seed
+        As in `slipher.fit`.
+    progress
+        Called with the number of sources done, of all, and nothing else.
+
+    Raises
+    ------
+    InputError
+        As `photometry_of` and `slipher.fit`.
+    """
+    catalogue = photometry_of(found, filters, zero_point=zero_point, redshift=redshift, ebv=ebv)
+    posteriors = []
+    for row in catalogue:
+        posteriors.append(fit(row, model=model, samples=samples, sampler=sampler, seed=seed))
+        if progress is not None:
+            progress(len(posteriors), len(catalogue), {})
+    return Populations(photometry=catalogue, posteriors=tuple(posteriors), table=summary(posteriors))
+
+
+def summary(posteriors: Sequence[Posterior]) -> Table:
+    """The table of `Populations`: a row for each posterior."""
+    rows = [columns_of(posterior) for posterior in posteriors]
+    wanted = [name + suffix for name in QUANTITIES for suffix in PERCENTILES]
+    columns = {"id": [row["id"] for row in rows]}
+    columns |= {name: np.array([row.get(name, np.nan) for row in rows], np.float64) for name in (*wanted, *JUDGED)}
+    columns |= {new: [row[old] for row in rows] for old, new in RENAMED.items()}
+    table = Table(columns)
+    table["n_bands"] = table["n_bands"].astype(int)
+    for name in QUANTITIES:
+        for suffix in PERCENTILES:
+            table[name + suffix].unit = posteriors[0].units.get(name) or None if posteriors else None
+    return table
