@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ..errors import InputError
-from . import emulator, hybrid_learning, latent_recipe, photometric_recipe, recipe_text
+from . import emulator, hybrid_learning, latent_recipe, morphology_recipe, photometric_recipe, recipe_text
 from . import recipe as galaxy
 from .calibration import calibrate
 from .fitting import fit
@@ -15,7 +15,10 @@ from .zero_points import zero_points
 
 __all__ = ["Latents", "calibrate", "card", "fit", "fit_rows", "latents", "names", "neighbours", "simulate", "train", "zero_points"]
 
-KINDS = {"galaxy": galaxy, "photometry": photometric_recipe, "latents": latent_recipe, "hybrid": hybrid_learning, "emulator": emulator}
+KINDS = {
+    "galaxy": galaxy, "photometry": photometric_recipe, "latents": latent_recipe, "hybrid": hybrid_learning, "emulator": emulator,
+    "morphology": morphology_recipe,
+}  # fmt: skip
 
 
 def train(recipe: str | Path, out: str | Path, *, resume: bool = True, progress=None) -> Path:

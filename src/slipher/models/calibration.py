@@ -16,7 +16,7 @@ from ..inference import refine as refinement
 from ..inference.calibration_report import CalibrationReport
 from ..inference.calibration_report import calibrate as report_of
 from . import answer, cases, shipped
-from .shipped import ShippedEmulator, ShippedPhotometry
+from .shipped import ShippedEmulator, ShippedMorphology, ShippedPhotometry
 
 N_DRAWS = 500
 N_COMPARED = 100
@@ -69,9 +69,10 @@ class Run:
 def collect(model: str, *, n: int, seed: int, refined: bool, known_redshift: bool = True, progress=None) -> Run:
     """Simulate and fit n mocks."""
     made, run = shipped.load(model), Run()
-    if isinstance(made, ShippedEmulator):
+    if isinstance(made, (ShippedEmulator, ShippedMorphology)):
+        kind = "an emulator" if isinstance(made, ShippedEmulator) else "a prior of shapes"
         raise InputError(
-            f"calibration of {model!r}, an emulator", expected="a model with a network of posteriors", mend="Its card has its errors."
+            f"calibration of {model!r}, {kind}", expected="a model with a network of posteriors", mend="Its card has its errors."
         )
     for i, prepare in enumerate(cases.of(made, n, seed, known_redshift=known_redshift)):
         began = time.perf_counter()

@@ -11,7 +11,7 @@ from ..errors import InputError
 from ..inference import methods
 from ..inference.posterior import Posterior
 from . import emulated, hybrid, joint, photometry, shipped, spectra
-from .shipped import Shipped, ShippedEmulator, ShippedHybrid, ShippedPhotometry
+from .shipped import Shipped, ShippedEmulator, ShippedHybrid, ShippedLatents, ShippedMorphology, ShippedPhotometry
 
 ROUTES = {
     (Spectrum, Shipped): spectra.fit,
@@ -20,7 +20,10 @@ ROUTES = {
     (Photometry, ShippedPhotometry): photometry.fit,
     (Galaxy, Shipped): joint.fit,
 }
-OF = {Shipped: "spectra", ShippedPhotometry: "photometry", ShippedEmulator: "spectra, an emulator", ShippedHybrid: "spectra, a hybrid"}
+OF = {
+    Shipped: "spectra", ShippedPhotometry: "photometry", ShippedEmulator: "spectra, an emulator", ShippedHybrid: "spectra, a hybrid",
+    ShippedLatents: "unusual spectra", ShippedMorphology: "shapes of galaxies",
+}  # fmt: skip
 
 
 def fit(

@@ -10,10 +10,11 @@ from ..errors import InputError, ModelFileError
 from ..grids.library import BroadLibrary, Library, load_broad, load_library
 from ..networks import weights
 from ..networks.residual import Residual
-from . import emulator, hybrid_recipe, latent_recipe, photometric_recipe
+from . import emulator, hybrid_recipe, latent_recipe, morphology_recipe, photometric_recipe
 from .emulator import EmulatedGalaxy
 from .hybrid_recipe import HybridRecipe
 from .latent_recipe import LatentRecipe, TrainedLatents
+from .morphology_recipe import MorphologyRecipe, TrainedMorphology
 from .photometric_recipe import PhotometricRecipe, TrainedPhotometry
 from .recipe import Components, Recipe, TrainedGalaxy, assumptions, parse_recipe, template
 
@@ -63,6 +64,22 @@ class ShippedEmulator(NamedTuple):
     card: dict
 
 
+class ShippedMorphology(NamedTuple):
+    """Learned priors of morphologies with their recipe and card."""
+
+    trained: TrainedMorphology
+    recipe: MorphologyRecipe
+    card: dict
+
+
+def morphology(name: str = "morphology") -> ShippedMorphology:
+    """`load` of priors of morphologies. Raises InputError for a model of another kind."""
+    made = load(name)
+    if not isinstance(made, ShippedMorphology):
+        raise InputError(f"model {name!r}, which has no shapes", expected="priors of morphologies", mend="Choose 'morphology'.")
+    return made
+
+
 def photometric(name: str) -> ShippedPhotometry:
     """`load` of a model of photometry. Raises InputError for one of another kind."""
     made = load(name)
@@ -109,7 +126,7 @@ def card(name: str) -> dict:
 
 
 @cache
-def load(name: str) -> Shipped | ShippedPhotometry | ShippedLatents | ShippedHybrid | ShippedEmulator:
+def load(name: str) -> Shipped | ShippedPhotometry | ShippedLatents | ShippedHybrid | ShippedEmulator | ShippedMorphology:
     """A model, checked against the checksum on its card; loaded once a process.
 
     Raises
@@ -123,6 +140,10 @@ def load(name: str) -> Shipped | ShippedPhotometry | ShippedLatents | ShippedHyb
         return ShippedEmulator(emulator.load(folder), facts)
     if facts.get("kind") == hybrid_recipe.KIND:
         return _hybrid(folder, facts)
+    if facts.get("kind") == morphology_recipe.KIND:
+        recipe = morphology_recipe.parse_recipe(facts["recipe"])
+        blank = morphology_recipe.template(recipe)
+        return ShippedMorphology(weights.load_arrays(blank, folder / "weights.safetensors"), recipe, facts)
     try:
         if facts.get("kind") == photometric_recipe.KIND:
             recipe, library, kind = photometric_recipe.parse_recipe(facts["recipe"]), load_broad(), ShippedPhotometry
