@@ -74,6 +74,7 @@ class Flag(IntFlag):
     VARIANCE_ESTIMATED = 1 << 27  # of an image without: that of its sky, the same everywhere
     PSF_NORMALISED = 1 << 28  # a PSF's sum was not one, and now is
     OUTSIDE_IMAGE = 1 << 29  # a source of a catalogue that the image does not show: nothing was measured
+    UNRESOLVED = 1 << 30  # a source no wider than the point-spread function: fitted as a point, it has no size or shape
 
     def names(self) -> list[str]:
         """The names of the bits that are set, lowest first."""

@@ -41,7 +41,7 @@ def scene(one: Cutout) -> Deblended:
     nothing = np.zeros((5, 12, 14), np.float32)
     view = View(image=one, model=nothing, sources=np.zeros((4, *nothing.shape), np.float32))
     behind = Blend(*[None] * len(Blend._fields))._replace(bands=BANDS)
-    return Deblended(table=table, views=(view,), converged=True, blend=behind)
+    return Deblended(table=table, views=(view,), scores=(None,) * len(table), converged=True, blend=behind)
 
 
 @pytest.fixture
@@ -84,7 +84,9 @@ def test_a_source_that_is_not_seen_has_the_flux_and_error_of_its_pixels():
     sources = (flux[inside][:, :, None, None] * shapes[inside][:, None]).astype(np.float32)
     ivar = rng.uniform(0.5, 2.0, (5, 12, 14))
     one = cutout(sources.sum(0) + rng.standard_normal(ivar.shape) / np.sqrt(ivar), ivar=ivar, psf_fwhm=3.0, bands=BANDS)
-    found = Deblended(table=table, views=(View(image=one, model=sources.sum(0), sources=sources),), converged=True, blend=made.blend)
+    found = Deblended(
+        table=table, views=(View(image=one, model=sources.sum(0), sources=sources),), scores=made.scores, converged=True, blend=made.blend
+    )
     got, error = deblended.linear_fluxes(found)
     left = (one.flux - sources.sum(0) + sources[1])[1].astype(np.float64)
     bend = np.sum(ivar[1] * shapes[1] ** 2)

@@ -17,6 +17,7 @@ from slipher.errors import Flag, InputError
 from slipher.files import write_atomically
 
 CATALOGUE, FIGURE, POPULATIONS = "catalogue.ecsv", "scene.png", "populations"
+SCORES, SOURCES = "hallucination.fits", "sources.png"
 
 
 def show(found) -> None:
@@ -34,10 +35,10 @@ def show(found) -> None:
 
 
 def write(found, folder: Path) -> None:
-    """The catalogue, the images (model, residual, each source; model-2.fits of a second image), and the figure."""
+    """The catalogue, the images (model, residual, each source; model-2.fits of a second image), hallucination scores, and the figures."""
     from astropy.io import fits
 
-    from slipher.report.scene import save_figure
+    from slipher.report.scene import save_figure, save_sources
 
     with write_atomically(folder / CATALOGUE) as temporary:
         found.table.write(temporary, format="ascii.ecsv")
@@ -49,7 +50,15 @@ def write(found, folder: Path) -> None:
         hdus[0].header["BANDS"] = ",".join(view.image.bands)
         with write_atomically(folder / f"model{number}.fits") as temporary:
             fits.HDUList(hdus).writeto(temporary, checksum=True)
+    ids = [str(row["id"]) for row in found.table if np.isfinite(row["x"])]
+    scored = [(name, score) for name, score in zip(ids, found.scores, strict=True) if score is not None]
+    if scored:
+        # Of each source its light before any PSF, and the Fisher terms of likelihood and prior in its logarithm.
+        cubes = [fits.ImageHDU(np.stack(score).astype(np.float32), name=f"SOURCE_{name}") for name, score in scored]
+        with write_atomically(folder / SCORES) as temporary:
+            fits.HDUList([fits.PrimaryHDU(), *cubes]).writeto(temporary, checksum=True)
     save_figure(found, folder / FIGURE)
+    save_sources(found, folder / SOURCES)
 
 
 def show_populations(table) -> None:

@@ -1,4 +1,4 @@
-"""The figure of `slipher deblend`: an image, its model, what is left over in sigma, and the sources.
+"""The figures of `slipher deblend`: an image, its model and what is left over in sigma; and each source, with what its prior made up.
 
 As `figure`, with matplotlib's objects and without pyplot; it reads a `slipher.scene.deblend.Deblended` and computes nothing new.
 """
@@ -52,3 +52,35 @@ def save_figure(found, path: Path, which: int = 0, *, dpi: float = 110.0) -> Non
     """Write `plot_scene` as PNG."""
     with write_atomically(path) as temporary:
         plot_scene(found, which).savefig(temporary, dpi=dpi, format="png")
+
+
+def plot_sources(found) -> Figure | None:
+    """Draw each source that has texture: as the first image shows it, its light before any PSF, and who says so; None if there is none."""
+    shown = [i for i, score in enumerate(found.scores) if score is not None]
+    if not shown:
+        return None
+    ids = [row["id"] for row in found.table if np.isfinite(row["x"])]
+    figure = Figure(figsize=(9.6, 2.9 * len(shown) + 0.8), facecolor="white", layout="constrained")
+    panels = figure.subplots(len(shown), 3, squeeze=False)
+    for row, i in zip(panels, shown, strict=True):
+        score, image = found.scores[i], found.views[0].sources[i]
+        light = np.maximum(score.light, 1e-4 * score.light.max())
+        # dF over its terms' sum: 1 where the prior alone speaks, -1 where the images do.
+        part = score.difference / (score.prior + score.likelihood)
+        row[0].imshow(np.sqrt(np.maximum(image[image.sum((1, 2)).argmax()], 0.0)), origin="lower", cmap="viridis")
+        row[1].imshow(np.log10(light), origin="lower", cmap="viridis")
+        last = row[2].imshow(part, origin="lower", cmap="RdBu_r", vmin=-1.0, vmax=1.0)
+        row[0].set_ylabel(f"{ids[i]}", fontsize=12)
+        row[2].set_xlabel(f"{100 * score.share:.0f} % of the light by the prior", fontsize=9)
+    for axes, title in zip(panels[0], ("as seen", "log light before the PSF", "prior (red) or images (blue)"), strict=True):
+        axes.set_title(title, fontsize=11)
+    figure.colorbar(last, ax=panels[:, 2], shrink=0.6)
+    return figure
+
+
+def save_sources(found, path: Path, *, dpi: float = 110.0) -> None:
+    """Write `plot_sources` as PNG, if any source has texture."""
+    figure = plot_sources(found)
+    if figure is not None:
+        with write_atomically(path) as temporary:
+            figure.savefig(temporary, dpi=dpi, format="png")

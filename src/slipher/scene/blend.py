@@ -34,6 +34,7 @@ from .starts import Starts, starts
 UNRESOLVED = 0.12  # half-light radius over the PSF's width up to which a source is a point
 POINT = 0.02  # pixels, the radius of one
 MODEL_ERROR = 0.1  # of the brightness, while sources are smooth
+BELIEVED = 0.7  # of the weight, at least, where sources are looked for in what is left over
 APART = 0.7  # of the PSF's width, between sources and what is found between them
 SHAPES = ("log_radius", "shear_1", "shear_2", "log_index")
 
@@ -97,10 +98,11 @@ def _believed(seen: Exposure, like: Starts) -> Exposure:
 def _missed(
     images: tuple[Cutout, ...], made: Layout, each: list[Starts], first: Fitted, position: Float[np.ndarray, "source 2"]
 ) -> Float[np.ndarray, "missed 2"]:
-    """Sources in what smooth profiles leave of the first image."""
+    """Sources in what smooth profiles leave of the first image, where it is not so bright that they may be the profiles' fault."""
     image, seen = images[0], exposure.of_cutout(images[0])
     left = np.asarray(normal.residuals(made.scene, first.point, (seen,))[0], np.float64)
     ivar = np.asarray(_believed(seen, each[0]).ivar, np.float64)
+    ivar = np.where(ivar > BELIEVED * np.asarray(image.ivar), ivar, 0.0)
     found = detect(left, ivar, np.asarray(image.psf, np.float64)).position
     distance = np.hypot(*(found[:, None] - position).T).T
     return found[np.all(distance > APART * full_width(image.psf), axis=1)]

@@ -12,17 +12,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from astropy.table import Table
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from . import laplace
 from .blend import Blend
-from .morphology import Gridded, on_grid
+from .exposure import Frequencies
+from .layout import RADII
+from .morphology import Gridded, Morphology, Values
 from .render import Group, Members, values_of
-from .source import Source, of_part
+from .source import Light, Source, of_part
 
 DRAWS = 32
 WINDOWS = 3  # times that a window of twice the half-light radius is centred
-PROFILE = 81  # side of the grid on which sources without one are measured
+PROFILE, FINE = 101, 0.15  # points of the grid on which sources are measured; their distance over a source's size
 
 
 class Measured(NamedTuple):
@@ -44,15 +46,12 @@ def _one(source: Source, start, u: dict[str, Array]) -> Measured:
     values = values_of(source, start, u)
     fluxes = source.fluxes(values, start)
     own = [of_part(values, f"light_{i}") for i in range(len(source.lights))]
-    n, step = _grid_of(source)
-    lights = [
-        light.morphology.light(v) if isinstance(light.morphology, Gridded) else on_grid(light.morphology, v, n, step)
-        for light, v in zip(source.lights, own, strict=True)
-    ]
     share = jnp.mean(fluxes / jnp.sum(fluxes, 0), 1)
+    step = FINE * share @ jnp.stack([_size(light, v) for light, v in zip(source.lights, own, strict=True)])
+    lights = [_fine(light.morphology, v, step) for light, v in zip(source.lights, own, strict=True)]
     light = jnp.maximum(jnp.tensordot(share, jnp.stack(lights), 1), 0.0)
     light /= jnp.sum(light)
-    at = step * (jnp.arange(n) - 0.5 * (n - 1))
+    at = step * (jnp.arange(PROFILE) - 0.5 * (PROFILE - 1))
     x = y = jnp.zeros(())
     for _ in range(WINDOWS):
         dx, dy = at - x, (at - y)[:, None]
@@ -64,9 +63,19 @@ def _one(source: Source, start, u: dict[str, Array]) -> Measured:
     return Measured(position, jnp.sum(fluxes, 0), radius, (xx - yy) / (xx + yy), 2.0 * xy / (xx + yy))
 
 
-def _grid_of(source: Source) -> tuple[int, float]:
-    grids = [(light.morphology.n, light.morphology.step) for light in source.lights if isinstance(light.morphology, Gridded)]
-    return grids[0] if grids else (PROFILE, 0.5)
+def _size(light: Light, values: Values) -> Float[Array, ""]:
+    """About how large a light is, in reference pixels."""
+    if "log_radius" in values:
+        return jnp.exp(values["log_radius"])
+    return jnp.asarray(light.morphology.n * light.morphology.step / 8.0 if isinstance(light.morphology, Gridded) else 1.0)
+
+
+def _fine(morphology: Morphology, values: Values, step: Float[Array, ""]) -> Float[Array, "v u"]:
+    """A shape on a grid that is as fine as the source is small."""
+    q = 2.0 * np.pi * np.fft.fftfreq(PROFILE)
+    y, x = (jnp.asarray(a, jnp.float32) / step for a in np.meshgrid(q, q[: PROFILE // 2 + 1], indexing="ij"))
+    moved = morphology.transform(values, Frequencies(x, y, separable=True)) * jnp.exp(-0.5j * (PROFILE - 1) * step * (x + y))
+    return jnp.fft.irfft2(moved, (PROFILE, PROFILE))
 
 
 def _half(radius: Float[Array, "pixel"], light: Float[Array, "pixel"]) -> Float[Array, ""]:
@@ -77,7 +86,7 @@ def _half(radius: Float[Array, "pixel"], light: Float[Array, "pixel"]) -> Float[
 
 def table(key: PRNGKeyArray, blend: Blend, n: int = DRAWS) -> Table:
     """A row for each source, in the order in which they came: x, y, flux_BAND, color_BAND_NEXT, half_light_radius, e_1, e_2,
-    each with its `_err`; colors in magnitudes of the images' own units."""
+    each with its `_err`, colors in magnitudes of the images' own units; and `point`, of which there is no size or shape."""
     draws = laplace.sample(key, blend.scene, blend.fitted.point, blend.seen, blend.free, n)
     best = _in_order(blend, [measured(g, m) for g, m in zip(blend.scene.groups, blend.fitted.point.members, strict=True)])
     each = _in_order(blend, [jax.vmap(lambda m, g=g: measured(g, m))(m) for g, m in zip(blend.scene.groups, draws.members, strict=True)])
@@ -94,9 +103,18 @@ def table(key: PRNGKeyArray, blend: Blend, n: int = DRAWS) -> Table:
     for name, label in (("radius", "half_light_radius"), ("e_1", "e_1"), ("e_2", "e_2")):
         columns |= {label: getattr(best, name), f"{label}_err": getattr(errors, name)}
     found = Table(columns)
+    found["point"] = points(blend)
+    for label in ("half_light_radius", "e_1", "e_2"):
+        for name in (label, f"{label}_err"):
+            found[name][found["point"]] = np.nan
     for name in ("x", "x_err", "y", "y_err", "half_light_radius", "half_light_radius_err"):
         found[name].unit = "pixel"
     return found
+
+
+def points(blend: Blend) -> Bool[np.ndarray, "source"]:
+    """Which sources are no wider than the PSF, and have no shape therefore."""
+    return np.array([float(blend.free[0][g][RADII[0]][i]) == 0.0 for g, i in blend.order])
 
 
 def _in_order(blend: Blend, groups: list[Measured]) -> Measured:

@@ -14,9 +14,11 @@ from jaxtyping import Array, Bool, Float
 from ..data.detections import Detections
 from ..data.image import Cutout
 from ..errors import Flag, InputError
-from . import blend, catalogue, exposure, render
+from . import blend, catalogue, exposure, hallucination, render
 from .blend import Blend
 from .detect import detect, full_width
+from .hallucination import Score
+from .layout import TEXTURE
 from .source import Source, Start
 
 
@@ -50,12 +52,16 @@ class Deblended:
         chi^2 a pixel, and flags. Sources outside of the first image have a row and no numbers.
     views
         What each image shows of it.
+    scores
+        Of each fitted source that has texture what of it the images say and what the prior makes up (`slipher.scene.hallucination`); the
+        table's `made_up` is the share of its light where the prior dominates.
     converged
         Whether no step of the fit promised more.
     """
 
     table: Table
     views: tuple[View, ...]
+    scores: tuple[Score | None, ...]
     converged: bool
     blend: Blend
 
@@ -104,13 +110,15 @@ def deblend(
     inside = np.append(inside, np.ones(len(later), bool))
     table = catalogue.table(jax.random.key(seed), made, draws)
     views = tuple(_view(made, i, one) for i, one in enumerate(images))
+    scores = _scores(made)
     table.add_column(_chi2_of_each(views), name="chi2_per_pixel")
+    table.add_column([np.nan if one is None else one.share for one in scores], name="made_up")
     whole = _complete(table, ids, position, inside, images)
     whole.meta = {
         "images": [one.id for one in images], "source": [one.source for one in images], "sha256": [one.checksum for one in images],
         "seed": seed, "draws": draws,
     }  # fmt: skip
-    return Deblended(table=whole, views=views, converged=bool(made.fitted.converged), blend=made)
+    return Deblended(table=whole, views=views, scores=scores, converged=bool(made.fitted.converged), blend=made)
 
 
 # --- positions -------------------------------------------------------------------------------------------------------
@@ -166,6 +174,16 @@ def _view(made: Blend, which: int, image: Cutout) -> View:
     return View(image=image, model=model.astype(np.float32), sources=each)
 
 
+def _scores(made: Blend) -> tuple[Score | None, ...]:
+    """Of each source, where its texture is free."""
+    groups = []
+    for group, members, mask in zip(made.scene.groups, made.fitted.point.members, made.free[0], strict=True):
+        rough = np.asarray(mask[TEXTURE]).any((1, 2)) if TEXTURE in mask else np.zeros(group.n, bool)
+        found = hallucination.of_group(group, members, made.seen, made.fitted.point.sights) if rough.any() else [None] * group.n
+        groups.append([one if free else None for one, free in zip(found, rough, strict=True)])
+    return tuple(groups[g][i] for g, i in made.order)
+
+
 def _chi2_of_each(views: tuple[View, ...]) -> Float[np.ndarray, "source"]:
     """chi^2 a pixel of the pixels of which a source is the brightest part, and above the noise."""
     total, pixels = np.zeros((2, len(views[0].sources)))
@@ -181,7 +199,7 @@ def _chi2_of_each(views: tuple[View, ...]) -> Float[np.ndarray, "source"]:
 def _complete(table: Table, ids: list[str], position: np.ndarray, inside: np.ndarray, images: tuple[Cutout, ...]) -> Table:
     """With coordinates, magnitudes and flags, and rows for what could not be fitted."""
     image, out, where = images[0], Table({"id": ids}), np.flatnonzero(inside)
-    for name in table.colnames:
+    for name in [name for name in table.colnames if name != "point"]:
         column = np.full(len(ids), np.nan)
         column[where] = table[name]
         out[name] = column
@@ -197,4 +215,5 @@ def _complete(table: Table, ids: list[str], position: np.ndarray, inside: np.nda
             out[f"mag_{band}_err"] = 2.5 / np.log(10) * out[f"flux_{band}_err"] / out[f"flux_{band}"]
     noted = int(np.bitwise_or.reduce([int(one.flags) for one in images]))
     out["flags"] = np.where(inside, noted, noted | int(Flag.OUTSIDE_IMAGE))
+    out["flags"][where[table["point"]]] |= int(Flag.UNRESOLVED)
     return out

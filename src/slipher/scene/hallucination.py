@@ -13,6 +13,7 @@ score network an estimate with random signs, mean_k z_k (H z_k) (Hutchinson 1990
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,8 @@ from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from .exposure import Exposure, shifts
 from .morphology import Textured, fading
+from .render import Group, Members, Sight, values_of
+from .source import Start, of_part
 
 FINER = 2  # how much finer pixels are on which squared PSFs have all their frequencies
 
@@ -61,9 +64,38 @@ def of_score(key: PRNGKeyArray, score: Callable[[Array], Array], x: Float[Array,
     return jnp.mean(jax.lax.map(one, jax.random.split(key, probes)), 0)
 
 
-def share_made_up(light: Float[np.ndarray, "v u"], difference: Float[np.ndarray, "v u"]) -> float:
-    """Share of the light in pixels where the prior dominates."""
-    return float(np.sum(light[difference > 0]) / np.sum(light))
+class Score(NamedTuple):
+    """Of one source, on the grid of its texture: the share of its light in each pixel, and F of likelihood and prior."""
+
+    light: Float[np.ndarray, "v u"]
+    likelihood: Float[np.ndarray, "v u"]
+    prior: Float[np.ndarray, "v u"]
+
+    @property
+    def difference(self) -> Float[np.ndarray, "v u"]:
+        """dF: positive where the prior dominates."""
+        return self.prior - self.likelihood
+
+    @property
+    def share(self) -> float:
+        """Share of the light in pixels where the prior dominates."""
+        return float(np.sum(self.light[self.difference > 0]) / np.sum(self.light))
+
+
+def of_group(group: Group, members: Members, seen: tuple[Exposure, ...], sights: tuple[Sight, ...]) -> list[Score]:
+    """Of the sources of a group of which the first light has texture, in their order."""
+    shape = group.source.lights[0].morphology
+
+    def one(each: tuple[Start, dict[str, Array]]) -> tuple[Array, Array]:
+        start, u = each
+        values = values_of(group.source, start, u)
+        light = jnp.maximum(shape.light(of_part(values, "light_0")), 0.0)
+        flux, position = group.source.fluxes(values, start)[0], start.position + values["offset"]
+        return light, of_likelihood(light, shape.step, flux, position, seen, tuple(sight.shift for sight in sights))
+
+    found = jax.jit(lambda members: jax.lax.map(one, tuple(members)))(members)
+    prior = of_field(shape, shape.n)
+    return [Score(np.asarray(light, np.float64), np.asarray(said, np.float64), prior) for light, said in zip(*found, strict=True)]
 
 
 def _correlations(seen: Exposure) -> Complex[Array, "band ky kx"]:

@@ -15,7 +15,7 @@ from ..data.image import Cutout
 from .detect import full_width, significance, sky
 
 FAINTEST = 1.5  # significance of what belongs to a source, a pixel
-DARK = 1e-3  # of a source's flux in its brightest band: the least it starts with in another
+DARK = 1e-3  # of a source's flux in its brightest band: what it starts with in one that says nothing
 SMALLEST = 0.2  # of the PSF's width: the least half-light radius that a source starts with
 INSIDE = 0.98  # of a source's pixels are within its reach
 MODEL_ERROR = 0.3  # of the brightness: no galaxy is a round Gaussian
@@ -43,13 +43,17 @@ def starts(image: Cutout, position: Float[np.ndarray, "source 2"]) -> Starts:
     nu = significance(dark, ivar, psf)
     own = _regions(nu, position, x, y, full_width(psf))
     radius, reach = np.array([_extent(one, dark, position[i], psf) for i, one in enumerate(own)]).T
+    # Errors of points: no band starts fainter than what it would show, for from nothing there is no way to find how little there is.
+    error = np.array([_of_a_point(weight, points) for weight, points in zip(ivar, psf, strict=True)])
     found = np.where(inside[:, None], _fluxes(dark, ivar, psf, position, radius), 0.0)
-    floor = DARK * np.maximum(found.max(1, keepdims=True), DARK * np.abs(dark).max())
-    # Of a point of that flux, so that a neighbour's light does not count.
-    error = np.array(
-        [1.0 / np.sqrt(np.median(w[w > 0]) * np.sum(p**2)) if (w > 0).any() else np.inf for w, p in zip(ivar, psf, strict=True)]
-    )
+    floor = np.where(np.isfinite(error), error, DARK * np.maximum(found.max(1, keepdims=True), DARK))
     return Starts(np.maximum(found, floor), radius, reach, np.sqrt(np.sum((found / error) ** 2, 1)), background)
+
+
+def _of_a_point(ivar: np.ndarray, psf: np.ndarray) -> float:
+    """The error of a point's flux where the noise is usual; infinite without data."""
+    known = ivar[ivar > 0]
+    return float(1.0 / np.sqrt(np.median(known) * np.sum((psf / psf.sum()) ** 2))) if known.size else np.inf
 
 
 def _regions(nu: np.ndarray, position: np.ndarray, x: np.ndarray, y: np.ndarray, width: float) -> Bool[np.ndarray, "source y x"]:
