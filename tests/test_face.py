@@ -15,7 +15,7 @@ from slipher.citation import USED, bibliography
 
 @pytest.mark.parametrize("name", slipher.__all__)
 def test_everything_in_the_table_of_contents_exists(name):
-    if name in slipher._FROM_MODELS and not hasattr(models, name):
+    if name in slipher._LATER and name != "deblend" and not hasattr(models, name):
         pytest.skip("this checkout has no trained model")
     assert getattr(slipher, name).__doc__
 

@@ -9,6 +9,7 @@ This is the public face, a table of contents:
 - `fit` takes a `Spectrum`, a `Photometry` or a `Galaxy` to a `Posterior`, which has `samples`, `summary()`, `predict()`, `plot()`,
   `save()`, `load()` and `to_arviz()`; `fit_rows` takes a `Catalogue` to a table, and `zero_points` finds what its
   bands are off;
+- `cutout` makes images of a piece of sky from arrays, `read_image` from a file, and `deblend` takes them apart into sources with errors;
 - `simulate` makes mock spectra with their true values;
 - `citation` says whom to cite; `errors` holds what slipher raises and flags.
 
@@ -22,23 +23,29 @@ from slipher import errors
 from slipher.citation import citation
 from slipher.data import Aperture, Catalogue, Galaxy, Photometry, Spectrum, photometry, read, read_catalogue, spectrum, write_spectrum
 from slipher.data.bundled import bundled_spectrum
+from slipher.data.image import Cutout, cutout
+from slipher.data.image_files import read_image
 from slipher.inference.posterior import Posterior
 
 __all__ = [
     "Aperture",
     "Catalogue",
+    "Cutout",
     "Galaxy",
     "Photometry",
     "Posterior",
     "Spectrum",
     "bundled_spectrum",
     "citation",
+    "cutout",
+    "deblend",
     "errors",
     "fit",
     "fit_rows",
     "photometry",
     "read",
     "read_catalogue",
+    "read_image",
     "simulate",
     "spectrum",
     "write_spectrum",
@@ -46,18 +53,18 @@ __all__ = [
 ]
 __version__ = version("slipher")
 
-_FROM_MODELS = ("fit", "fit_rows", "simulate", "zero_points")
+_LATER = dict.fromkeys(("fit", "fit_rows", "simulate", "zero_points"), "slipher.models") | {"deblend": "slipher.scene.deblend"}
 
 
 def __getattr__(name: str):
-    """`fit`, `fit_rows`, `simulate` and `zero_points`, at the cost of importing JAX (PEP 562)."""
-    if name not in _FROM_MODELS:
+    """`fit`, `fit_rows`, `simulate`, `zero_points` and `deblend`, at the cost of importing JAX (PEP 562)."""
+    if name not in _LATER:
         raise AttributeError(f"module 'slipher' has no attribute {name!r}")
-    return getattr(import_module("slipher.models"), name)
+    return getattr(import_module(_LATER[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_FROM_MODELS})
+    return sorted({*globals(), *_LATER})
 
 
 def _plot(self: Posterior, **options):

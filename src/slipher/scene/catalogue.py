@@ -1,8 +1,8 @@
 r"""What astronomers want of a fitted scene: fluxes, places, sizes and shapes of its sources, with errors from draws.
 
-Everything is measured on each draw alike, and what is stated are mean and scatter of the draws about the most probable scene; so a colour's
-error knows how the errors of its two fluxes hang together. Positions are the middles of Gaussian windows on the source (as SExtractor's
-XWIN), sizes radii of half the light, ellipticities those of second moments in the window, all of the source before any PSF.
+Everything is measured on each draw alike, to first order, and what is stated is the scatter of the draws about the most probable scene; so
+a colour's error knows how the errors of its two fluxes hang together. Positions are the middles of Gaussian windows on the source (as
+SExtractor's XWIN), sizes radii of half the light, ellipticities those of second moments in the window, all of the source before any PSF.
 """
 
 from itertools import pairwise
@@ -19,7 +19,7 @@ from .blend import Blend
 from .exposure import Frequencies
 from .layout import RADII
 from .morphology import Gridded, Morphology, Values
-from .render import Group, Members, values_of
+from .render import Group, Members, U, values_of
 from .source import Light, Source, of_part
 
 DRAWS = 32
@@ -63,6 +63,20 @@ def _one(source: Source, start, u: dict[str, Array]) -> Measured:
     return Measured(position, jnp.sum(fluxes, 0), radius, (xx - yy) / (xx + yy), 2.0 * xy / (xx + yy))
 
 
+def _moved(group: Group, members: Members, u: U) -> Measured:
+    """What a group's sources are in draws of u [draw, source, ...], to first order: as Laplace's Gaussian has them.
+
+    Two lights of one source exchange flux, far beyond where that is linear in u; what they have together is not to scatter by that.
+    """
+
+    def one(some: U) -> Measured:
+        tangent = members._replace(start=jax.tree.map(jnp.zeros_like, members.start), u=jax.tree.map(jnp.subtract, some, members.u))
+        best, off = jax.jvp(lambda m: measured(group, m), (members,), (tangent,))
+        return jax.tree.map(jnp.add, best, off)
+
+    return jax.jit(jax.vmap(one))(u)
+
+
 def _size(light: Light, values: Values) -> Float[Array, ""]:
     """About how large a light is, in reference pixels."""
     if "log_radius" in values:
@@ -89,17 +103,20 @@ def table(key: PRNGKeyArray, blend: Blend, n: int = DRAWS) -> Table:
     each with its `_err`, colors in magnitudes of the images' own units; and `point`, of which there is no size or shape."""
     draws = laplace.sample(key, blend.scene, blend.fitted.point, blend.seen, blend.free, n)
     best = _in_order(blend, [measured(g, m) for g, m in zip(blend.scene.groups, blend.fitted.point.members, strict=True)])
-    each = _in_order(blend, [jax.vmap(lambda m, g=g: measured(g, m))(m) for g, m in zip(blend.scene.groups, draws.members, strict=True)])
+    each = _in_order(
+        blend, [_moved(g, m, d.u) for g, m, d in zip(blend.scene.groups, blend.fitted.point.members, draws.members, strict=True)]
+    )
     errors = Measured(*(np.sqrt(np.mean((a - b) ** 2, 0)) for a, b in zip(each, best, strict=True)))
     columns = {}
     for axis, name in enumerate("xy"):
         columns |= {name: best.position[:, axis], f"{name}_err": errors.position[:, axis]}
     for i, band in enumerate(blend.bands):
         columns |= {f"flux_{band}": best.flux[:, i], f"flux_{band}_err": errors.flux[:, i]}
-    with np.errstate(divide="ignore", invalid="ignore"):
-        for i, (blue, red) in enumerate(pairwise(blend.bands)):
-            colors, color = (-2.5 * np.log10(x.flux[..., i] / x.flux[..., i + 1]) for x in (each, best))
-            columns |= {f"color_{blue}_{red}": color, f"color_{blue}_{red}_err": np.sqrt(np.mean((colors - color) ** 2, 0))}
+    relative = each.flux / best.flux - 1.0
+    for i, (blue, red) in enumerate(pairwise(blend.bands)):
+        color = -2.5 * np.log10(best.flux[:, i] / best.flux[:, i + 1])
+        scatter = np.sqrt(np.mean((relative[..., i] - relative[..., i + 1]) ** 2, 0))
+        columns |= {f"color_{blue}_{red}": color, f"color_{blue}_{red}_err": 2.5 / np.log(10.0) * scatter}
     for name, label in (("radius", "half_light_radius"), ("e_1", "e_1"), ("e_2", "e_2")):
         columns |= {label: getattr(best, name), f"{label}_err": getattr(errors, name)}
     found = Table(columns)
