@@ -93,6 +93,7 @@ def test_the_flow_is_a_better_density_than_a_gaussian_of_the_same_power(made, ga
     assert (float(jnp.mean(log_p)) / SIZE**2 - gaussian) / np.log(2.0) > 0.6
 
 
+@pytest.mark.slow  # compiles the flow for a batch: the same lines as the density
 def test_draws_of_the_flow_are_like_galaxies(made, galaxies):
     """By statistics that draws of the Gaussian which the flow began as fail."""
     noise = jax.random.normal(jax.random.key(6), (N, SIZE, SIZE))
