@@ -60,7 +60,7 @@ def take_apart(images: tuple[Cutout, ...], position: Float[np.ndarray, "source 2
     bands = tuple(dict.fromkeys(band for image in images for band in image.bands))
     seen = tuple(exposure.of_cutout(image, images[0], bands) for image in images)
     made, each, first = _smooth(images, seen, bands, position)
-    missed = _missed(images, made, each, first, position) if more else position[:0]
+    missed = _missed(images[0], seen[0], made, each[0], first, position) if more else position[:0]
     if len(missed):
         position = np.concatenate([position, missed])
         made, each, first = _smooth(images, seen, bands, position)
@@ -96,12 +96,11 @@ def _believed(seen: Exposure, like: Starts) -> Exposure:
 
 
 def _missed(
-    images: tuple[Cutout, ...], made: Layout, each: list[Starts], first: Fitted, position: Float[np.ndarray, "source 2"]
+    image: Cutout, seen: Exposure, made: Layout, like: Starts, first: Fitted, position: Float[np.ndarray, "source 2"]
 ) -> Float[np.ndarray, "missed 2"]:
     """Sources in what smooth profiles leave of the first image, where it is not so bright that they may be the profiles' fault."""
-    image, seen = images[0], exposure.of_cutout(images[0])
     left = np.asarray(normal.residuals(made.scene, first.point, (seen,))[0], np.float64)
-    ivar = np.asarray(_believed(seen, each[0]).ivar, np.float64)
+    ivar = np.asarray(_believed(seen, like).ivar, np.float64)
     ivar = np.where(ivar > BELIEVED * np.asarray(image.ivar), ivar, 0.0)
     found = detect(left, ivar, np.asarray(image.psf, np.float64)).position
     distance = np.hypot(*(found[:, None] - position).T).T
