@@ -34,7 +34,7 @@ from .starts import Starts, starts
 UNRESOLVED = 0.12  # half-light radius over the PSF's width up to which a source is a point
 POINT = 0.02  # pixels, the radius of one
 MODEL_ERROR = 0.1  # of the brightness, while sources are smooth
-BELIEVED = 0.7  # of the weight, at least, where sources are looked for in what is left over
+BELIEVED = 0.3  # of the weight, at least, where sources are looked for in what is left over
 APART = 0.7  # of the PSF's width, between sources and what is found between them
 SHAPES = ("log_radius", "shear_1", "shear_2", "log_index")
 
