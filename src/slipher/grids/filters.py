@@ -4,10 +4,11 @@ Where this stands: a table below the instrument (`slipher.instrument.filters` tu
 the relative photon-counting response R(lambda) of telescope, camera, filter and, where the survey includes it,
 atmosphere: linear between its points and zero outside them. Names are speclite's, `GROUP-BAND`, as sdss2010-r.
 
-The build takes every curve of speclite (the `filters` extra), drops the points that a straight line replaces to within
-0.05 % of the peak (Ramer 1972; Douglas & Peucker 1973), less in faint tails and leaks, and fits the responses at the
-points that remain to the full curve, so that nothing is lost in the integral. Synthetic magnitudes of smooth and of
-stellar spectra stay within 1 mmag of those of the full curves (0.1 mmag measured, even in leaks of steep spectra).
+The build takes every curve of speclite and those of ACS/WFC of the Hubble Space Telescope of sedpy (the `filters`
+extra), drops the points that a straight line replaces to within 0.05 % of the peak (Ramer 1972; Douglas & Peucker
+1973), less in faint tails and leaks, and fits the responses at the points that remain to the full curve, so that
+nothing is lost in the integral. Synthetic magnitudes of smooth and of stellar spectra stay within 1 mmag of those of
+the full curves (0.1 mmag measured, even in leaks of steep spectra).
 
 What this does not do: judge which version of a survey's curves a catalogue was made with, and convert air wavelengths
 (the sources do not say which they are; curves are used as they stand, as everybody does).
@@ -17,6 +18,9 @@ import difflib
 import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -27,6 +31,7 @@ from ..errors import InputError
 from .store import load_table
 
 TABLE = "filters"
+SPACE = "acs_wfc"  # the group of sedpy's curves
 TOLERANCE = 5e-4  # of the peak, times the square root of the response
 FLOOR = 0.01  # of that square root
 MARGIN = 1e-6  # of the peak
@@ -181,15 +186,15 @@ def _table() -> dict[str, FilterCurve]:
 
 
 def build() -> tuple[dict[str, np.ndarray], dict]:
-    """The arrays and facts of the table, from the curves of the installed speclite."""
-    curves, version = _speclite_curves()
-    thin = [thinned(curve) for curve in curves]
+    """The arrays and facts of the table, from the curves of the installed speclite and sedpy."""
+    (ground, speclite), (space, sedpy) = _speclite_curves(), _sedpy_curves()
+    thin = [thinned(curve) for curve in ground + space]
     arrays = {
         "wave_aa": np.concatenate([c.wave_aa for c in thin]).astype(np.float32),
         "response": np.concatenate([c.response for c in thin]).astype(np.float32),
         "end": np.cumsum([c.wave_aa.size for c in thin]).astype(np.int32),
     }
-    facts = {"origin": f"speclite {version}", "names": [c.name for c in thin], "tolerance": TOLERANCE}
+    facts = {"origin": f"speclite {speclite}, astro-sedpy {sedpy}", "names": [c.name for c in thin], "tolerance": TOLERANCE}
     return arrays, facts
 
 
@@ -204,6 +209,18 @@ def _speclite_curves() -> tuple[list[FilterCurve], str]:
         names = [f"{group}-{member.meta['band_name']}" for member in members]  # of lsst2016 the file says lsst
         curves += [FilterCurve(name, np.array(m.wavelength, float), m.response / m.response.max()) for name, m in zip(names, members)]
     return curves, speclite.version.version
+
+
+def _sedpy_curves() -> tuple[list[FilterCurve], str]:
+    """The curves of `SPACE` that sedpy carries, as STScI publishes them, normalised to a peak of one; by increasing pivot wavelength."""
+    spec = find_spec("sedpy")
+    if spec is None or spec.origin is None:
+        raise InputError("the package astro-sedpy is not installed", expected="its filter curves", mend="pip install 'slipher[filters]'")
+    curves = []
+    for path in (Path(spec.origin).parent / "data" / "filters").glob(f"{SPACE}_*.par"):
+        wave, throughput = np.loadtxt(path, unpack=True)
+        curves.append(FilterCurve(f"{SPACE}-{path.stem.removeprefix(SPACE + '_').upper()}", wave, throughput / throughput.max()))
+    return sorted(curves, key=lambda curve: curve.pivot_aa), version("astro-sedpy")
 
 
 def thinned(curve: FilterCurve) -> FilterCurve:
