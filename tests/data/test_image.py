@@ -5,7 +5,7 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from slipher.data.image import Cutout, cutout
+from slipher.data.image import Cutout, cutout, same_sky
 from slipher.data.image_files import read_image
 from slipher.errors import Flag, InputError, UnreadableFile
 
@@ -98,6 +98,13 @@ def test_psfs_are_brought_to_one():
         "too few PSFs": ({"psf": np.repeat(PSF, 2, 0)[:3]}, "3 PSFs for 2 bands"),
         "PSF and width": ({"psf_fwhm": 3.0}, "one of them"),
         "absurd width": ({"psf": None, "psf_fwhm": -1.0}, "0.5 to 100 pixels"),
+        "too many bands": ({"bands": ("g", "r", "i")}, "image: the bands g, r, i for 2 images; expected one name each"),
+        "too many variances": ({"variance": np.repeat(VARIANCE, 2, 0)}, "expected the images' shape.*Mend the variance"),
+        "too many zero points": ({"zero_point": [27.0, 26.5, 26.0]}, r"zero points \[27.0, 26.5, 26.0\].*one for each.*AB magnitudes"),
+        "zero point of nothing": ({"zero_point": float("nan")}, "a number for all bands"),
+        "everything saturated": ({"saturation": -100.0}, "no pixel with information"),
+        "no positive variance": ({"variance": 0 * VARIANCE}, "no pixel with information.*Check mask and variance"),
+        "nothing finite": ({"flux": np.nan * FLUX}, "no pixel with information"),
     }.values(),
 )
 def test_what_cannot_be_used_is_refused_with_a_mend(how, words):
@@ -105,10 +112,47 @@ def test_what_cannot_be_used_is_refused_with_a_mend(how, words):
         made(**how)
 
 
-def test_fits_cubes_with_extensions(tmp_path):
+def test_zero_points_are_one_for_all_bands_or_one_each():
+    np.testing.assert_array_equal(made(zero_point=27.0).zero_point, [27.0, 27.0])
+    np.testing.assert_array_equal(made(zero_point=[27.0, 26.5]).zero_point, [27.0, 26.5])
+    assert made().zero_point is None
+
+
+def test_a_psf_may_be_larger_than_the_image():
+    large = np.pad(PSF, ((0, 0), (20, 20), (20, 20)))
+    one = made(psf=large)
+    assert one.flags == 0
+    np.testing.assert_array_equal(one.psf, large.astype(np.float32))
+
+
+def pointed() -> WCS:
     wcs = WCS(naxis=2)
     wcs.wcs.ctype, wcs.wcs.crval, wcs.wcs.crpix, wcs.wcs.cdelt = ["RA---TAN", "DEC--TAN"], [150.0, 2.0], [12.5, 10.5], [-1e-4, 1e-4]
-    header = wcs.to_header()
+    return wcs
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    {
+        "no coordinates": ({"wcs": pointed()}, {"wcs": None}, "b without coordinates.*Add the keywords"),
+        "no names": ({"wcs": pointed(), "bands": None}, {"wcs": pointed(), "bands": None}, "bands without names in a and b.*--bands"),
+        "two units": ({"wcs": pointed(), "zero_point": 27.0}, {"wcs": pointed(), "zero_point": 25.9}, "27 and 25.9 of g in a and b"),
+    }.values(),
+)
+def test_images_that_cannot_be_fitted_together_are_refused(first, second, words):
+    with pytest.raises(InputError, match=words):
+        same_sky([made(id="a", **first), made(id="b", **second)])
+
+
+def test_images_of_one_sky_may_share_bands_or_have_others():
+    same_sky(
+        [made(wcs=pointed(), zero_point=27.0), made(wcs=pointed(), zero_point=[27.0, 27.004]), made(wcs=pointed(), bands=("F814W", "i"))]
+    )
+    same_sky([made(wcs=None)])
+
+
+def test_fits_cubes_with_extensions(tmp_path):
+    header = pointed().to_header()
     header.update(BANDS="gr", MAGZP=22.5)
     beside = {"VARIANCE": VARIANCE, "MASK": edited(np.zeros(FLUX.shape), 4).astype(np.int16), "PSF": PSF}
     path = tmp_path / "field.fits"
@@ -124,6 +168,14 @@ def test_fits_cubes_with_extensions(tmp_path):
     other = read_image(path, psf=psf, variance=2 * VARIANCE, bands=("a", "b"))
     assert (other.bands, other.flags) == (("a", "b"), Flag.PSF_NORMALISED)
     np.testing.assert_allclose(other.ivar[1], 2.0)
+
+
+def test_a_zero_point_that_is_no_number_is_refused_unless_one_is_declared(tmp_path):
+    header = fits.Header({"MAGZP": "unknown"})
+    fits.HDUList([fits.PrimaryHDU(FLUX, header), fits.ImageHDU(PSF, name="PSF")]).writeto(tmp_path / "field.fits")
+    with pytest.raises(InputError, match="field: the zero points nan"):
+        read_image(tmp_path / "field.fits")
+    assert read_image(tmp_path / "field.fits", zero_point=22.5).zero_point[1] == 22.5
 
 
 def test_archives(tmp_path):

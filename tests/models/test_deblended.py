@@ -3,9 +3,14 @@
 What does not depend on the answers has made-up ones; the slow tests ask an untrained network.
 """
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.table import Table
+from astropy.wcs import WCS
 from synthetic_posterior import make_posterior
 from typer.testing import CliRunner
 
@@ -16,6 +21,7 @@ from slipher.errors import Flag, InputError
 from slipher.models import deblended
 from slipher.scene.blend import Blend
 from slipher.scene.deblend import Deblended, View
+from slipher.scene.exposure import exposure
 
 BANDS = ("u", "g", "r", "i", "z")
 FILTERS = tuple(f"sdss2010-{band}" for band in BANDS)
@@ -30,18 +36,19 @@ def image(zero_point: np.ndarray | None = ZERO) -> Cutout:
     return cutout(noise, variance=np.ones_like(noise), psf_fwhm=3.0, bands=BANDS, zero_point=zeros, id="field")
 
 
-def scene(one: Cutout) -> Deblended:
-    """As if a fit had found these sources."""
+def scene(one: Cutout, *others: Cutout) -> Deblended:
+    """As if a fit had found these sources; others of its images show nothing."""
     unit = 10 ** (0.4 * (ZERO - 22.5))
     table = Table({"id": IDS, "x": np.arange(4.0), "y": np.arange(4.0)})
     for i, band in enumerate(BANDS):
         table[f"flux_{band}"] = NANOMAGGIES[:, i] * unit[i]
         table[f"flux_{band}_err"] = 0.03 * NANOMAGGIES[:, i] * unit[i]
     table["half_light_radius"], table["chi2_per_pixel"], table["flags"] = 3.0, 1.0, 0
-    nothing = np.zeros((5, 12, 14), np.float32)
-    view = View(image=one, model=nothing, sources=np.zeros((4, *nothing.shape), np.float32))
-    behind = Blend(*[None] * len(Blend._fields))._replace(bands=BANDS)
-    return Deblended(table=table, views=(view,), scores=(None,) * len(table), converged=True, blend=behind)
+    dark = [np.zeros_like(each.flux) for each in (one, *others)]
+    views = [View(image=each, model=zero, sources=zero[None].repeat(4, 0)) for each, zero in zip((one, *others), dark, strict=True)]
+    seen = [exposure(*(np.asarray(x, np.float64) for x in (each.flux, each.ivar, each.psf))) for each in (one, *others)]
+    behind = Blend(*[None] * len(Blend._fields))._replace(bands=BANDS, seen=tuple(seen))
+    return Deblended(table=table, views=tuple(views), scores=(None,) * len(table), converged=True, blend=behind)
 
 
 @pytest.fixture
@@ -95,6 +102,48 @@ def test_a_source_that_is_not_seen_has_the_flux_and_error_of_its_pixels():
     np.testing.assert_array_equal(got[0, 1:], flux[0, 1:])  # in u it is not seen either
     assert np.isnan(got[2, 1])
     assert (error[0, 1:] >= np.array([table[f"flux_{band}_err"][0] for band in BANDS[1:]])).all()
+
+
+def drawn(table: Table, common: np.ndarray, own: float, n: int = 4000) -> np.ndarray:
+    """Errors of a table from draws of relative fluxes [draw, source, band] with a common part, as `slipher.scene.catalogue` has them."""
+    rng = np.random.default_rng(3)
+    off = common[:, None] * rng.standard_normal((n, len(table), 1)) + own * rng.standard_normal((n, len(table), 5))
+    for i, band in enumerate(BANDS):
+        table[f"flux_{band}_err"] = table[f"flux_{band}"] * np.sqrt(np.mean(off[..., i] ** 2, 0))
+    for i in range(4):
+        table[f"color_{BANDS[i]}_{BANDS[i + 1]}_err"] = 1.0857362 * np.sqrt(np.mean((off[..., i] - off[..., i + 1]) ** 2, 0))
+    return off
+
+
+def test_what_errors_of_all_bands_have_in_common_is_kept_apart():
+    """The fit sees what is each band's own; never more is taken off than two bands share, and nothing where they share nothing."""
+    found = scene(image())
+    common, own = np.array([0.05, 0.0, 0.05, 0.05]), 0.02
+    off = drawn(found.table, common, own)
+    got = deblended.common_errors(found)
+    shared = np.einsum("dsb,dsb->sb", off[..., 1:], off[..., :-1]) / len(off)
+    np.testing.assert_allclose(got[:2] ** 2, np.maximum(shared.min(1), 0.0)[:2], atol=1e-9)
+    assert got[0] == pytest.approx(0.05, rel=0.05)
+    assert got[1] < 0.005
+    assert (got[2], got[3]) == (0.0, pytest.approx(0.05, rel=0.05))  # without fluxes; and seen in two bands
+    whole, apart = (deblended.photometry_of(found, FILTERS, apart=apart).ivar[0] for apart in (False, True))
+    np.testing.assert_allclose(whole, (np.hypot(common[0], own) * NANOMAGGIES[0]) ** -2.0, rtol=0.1)
+    np.testing.assert_allclose(apart, (own * NANOMAGGIES[0]) ** -2.0, rtol=0.25)
+    wholly = Table(found.table, copy=True)
+    wholly["color_g_r_err"] = 1e-6  # more than any error can be: bands that are off by one and the same
+    assert deblended.common_errors(replace(found, table=wholly))[0] <= wholly["flux_g_err"][0] / wholly["flux_g"][0]
+
+
+def test_a_common_error_widens_masses_and_leaves_colours():
+    before = make_posterior(n_draws=4000)
+    after = deblended.with_common_error(before, 0.3, 1)
+    off = (after.derived["log_mstar"] - before.derived["log_mstar"]) * np.log(10.0)
+    assert off.std() == pytest.approx(0.3, rel=0.05)
+    np.testing.assert_allclose(after.samples["log_mstar_formed"] - before.samples["log_mstar_formed"], off / np.log(10.0), atol=1e-9)
+    np.testing.assert_allclose(after.history_sfr, before.history_sfr * np.exp(off)[:, None])
+    for name in ("age_mw_gyr", "log_ssfr_100myr"):
+        np.testing.assert_array_equal(after.derived[name], before.derived[name])
+    assert deblended.with_common_error(before, 0.0, 1) is before
 
 
 def test_each_source_is_asked_of_fit_and_summarised(asked):
@@ -166,7 +215,7 @@ def command(tmp_path, monkeypatch):
     one = image(None)
     np.savez(tmp_path / "field.npz", flux=one.flux, ivar=one.ivar, psf=one.psf, bands=np.array(BANDS))
     Table({"id": IDS, "x": np.arange(4.0), "y": np.arange(4.0), "z": [0.4, 0.3, 0.4, 0.2]}).write(tmp_path / "sources.csv")
-    monkeypatch.setattr("slipher.scene.deblend.deblend", lambda image, detections, seed: scene(image))
+    monkeypatch.setattr("slipher.scene.deblend.deblend", lambda images, detections, seed: scene(*images))
     call = ["deblend", str(tmp_path / "field.npz"), "--catalog", str(tmp_path / "sources.csv"), "--out", str(tmp_path / "out")]
     return lambda *more: CliRunner().invoke(app, [*call, *more])
 
@@ -191,6 +240,48 @@ def test_without_filters_there_are_no_populations(command, tmp_path):
         assert command(*more).exit_code == 0
         assert "log_mstar" not in Table.read(tmp_path / "out" / "catalogue.ecsv").colnames
         assert not (tmp_path / "out" / "populations").exists()
+
+
+def two_images(folder: Path) -> list[str]:
+    """Files of g and r, and of z with pixels half as large; the words that declare what they have not."""
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.crval, wcs.wcs.crpix = ["RA---TAN", "DEC--TAN"], [150.0, 2.0], [7.5, 6.5]
+    for name, n, scale in (("ground", 2, 5e-5), ("space", 1, 2.5e-5)):
+        wcs.wcs.cdelt = [-scale, scale]
+        noise = np.random.default_rng(0).standard_normal((n, 12, 14))
+        fits.HDUList([fits.PrimaryHDU(noise, wcs.to_header()), fits.ImageHDU(np.ones_like(noise), name="IVAR")]).writeto(
+            folder / f"{name}.fits"
+        )
+    return [str(folder / "ground.fits"), str(folder / "space.fits"), "--bands", "g,r", "--bands", "z", "--psf-fwhm", "3"]
+
+
+def test_what_is_said_of_several_images_reaches_each(tmp_path, monkeypatch, asked):
+    came = []
+    monkeypatch.setattr("slipher.scene.deblend.deblend", lambda images, detections, seed: came.extend(images) or scene(*images))
+    more = ["--zero-point", "27,26.5", "--zero-point", "25.9", "--filters", "sdss2010-g,sdss2010-r", "--filters", "acs_wfc-F850LP"]
+    ran = CliRunner().invoke(app, ["deblend", *two_images(tmp_path), *more, "--no-refine"])
+    assert ran.exit_code == 0, ran.output
+    assert [one.bands for one in came] == [("g", "r"), ("z",)]
+    assert [one.zero_point.tolist() for one in came] == [[27.0, 26.5], [25.9]]
+    assert [band.name for band in asked[0][0].bands] == ["sdss2010-g", "sdss2010-r", "acs_wfc-F850LP"]
+    np.testing.assert_allclose(asked[0][0].flux[2], NANOMAGGIES[0, 4] * 10 ** (0.4 * (ZERO[4] - 25.9)), rtol=1e-5)
+    assert "space (z): chi2/pixel" in ran.output
+
+
+def test_several_images_are_written_to_one_file_and_have_a_figure_each(tmp_path, monkeypatch):
+    came = []
+    monkeypatch.setattr("slipher.scene.deblend.deblend", lambda images, detections, seed: came.extend(images) or scene(*images))
+    ran = CliRunner().invoke(app, ["deblend", *two_images(tmp_path), "--out", str(tmp_path / "out")])
+    assert ran.exit_code == 0, ran.output
+    assert {path.name for path in (tmp_path / "out").glob("*.png")} == {"scene.png", "scene-2.png"}
+    with fits.open(tmp_path / "out" / "model.fits") as written:
+        assert written[0].header["IMAGES"] == 2
+        for number, (one, name) in enumerate(zip(came, ("ground", "space"), strict=True), start=1):
+            header = written["MODEL", number].header
+            assert (header["IMAGE"], header["BANDS"]) == (name, ",".join(one.bands))
+            assert WCS(header).celestial.pixel_to_world(6.5, 5.5).ra.deg == pytest.approx(150.0)
+            np.testing.assert_allclose(written["RESIDUAL", number].data, one.flux)
+            assert written["SOURCES", number].data.shape == (4, *one.flux.shape)
 
 
 @pytest.mark.parametrize(

@@ -301,15 +301,24 @@ def find_outliers(
 
 @app.command()
 def deblend(
-    image: Annotated[Path, typer.Argument(help="FITS image or cube, or an archive of arrays (.npz).")],
-    catalog: Annotated[Path | None, typer.Option(help="Detections: a table with x and y, or ra and dec. Found where left out.")] = None,
-    psf: Annotated[Path | None, typer.Option(help="FITS image of the point-spread function, one or one a band.")] = None,
-    psf_fwhm: Annotated[float | None, typer.Option(help="Its full width at half maximum in pixels, where there is no image of it.")] = None,
-    bands: Annotated[str | None, typer.Option(help="Names of the bands, with commas, where the file has none.")] = None,
-    saturation: Annotated[float | None, typer.Option(help="Flux from which a pixel is saturated.")] = None,
-    zero_point: Annotated[str | None, typer.Option(metavar="MAG", help="AB magnitude of a flux of one: 27, or 27,26,... by band.")] = None,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="FITS images or cubes, or archives of arrays (.npz).")],
+    catalog: Annotated[
+        Path | None, typer.Option(help="Detections: a table with x and y (of the first image), or ra and dec. Found where left out.")
+    ] = None,
+    psf: Annotated[
+        list[str] | None, typer.Option(metavar="FILE", help="FITS image of the point-spread function, one or one a band.")
+    ] = None,
+    psf_fwhm: Annotated[
+        list[str] | None, typer.Option(metavar="PIXELS", help="Its full width at half maximum, where there is no image of it.")
+    ] = None,
+    bands: Annotated[list[str] | None, typer.Option(metavar="NAMES", help="Of the bands, with commas, where the file has none.")] = None,
+    saturation: Annotated[list[str] | None, typer.Option(metavar="FLUX", help="From which a pixel is saturated.")] = None,
+    zero_point: Annotated[
+        list[str] | None, typer.Option(metavar="MAG", help="AB magnitude of a flux of one: 27, or 27,26,... by band.")
+    ] = None,
     filters: Annotated[
-        str | None, typer.Option(rich_help_panel=POPULATIONS, help="Filter of each band, in their order: hsc2017-g,hsc2017-r,...")
+        list[str] | None,
+        typer.Option(metavar="NAMES", rich_help_panel=POPULATIONS, help="Filter of each band, in their order: hsc2017-g,hsc2017-r,..."),
     ] = None,
     redshift: Annotated[
         str | None, typer.Option(rich_help_panel=POPULATIONS, metavar="Z", help="Of all sources, or the column of --catalog with each.")
@@ -325,42 +334,32 @@ def deblend(
 ) -> None:
     """Take a blend of sources apart: fluxes, places, sizes and shapes, with errors; with --filters their stellar populations too.
 
-    With --out DIR: catalogue.ecsv, model.fits (model, residual and each source), and scene.png; of populations medians and percentiles
-    are columns of the catalogue, and populations/ID.posterior.nc, ID.summary.ecsv and ID.png the posteriors.
+    Several images of one sky, with coordinates, are fitted together; pixels of the catalogue are those of the first. What is said of
+    images (--psf, --psf-fwhm, --bands, --saturation, --zero-point, --filters) is said once for all of them, or once for each, in their
+    order: --psf HSC.psf.fits --psf HST.psf.fits; a hyphen leaves it to the file.
+    With --out DIR: catalogue.ecsv, model.fits (model, residual and each source; of the second image with EXTVER 2), scene.png and
+    scene-2.png; of populations medians and percentiles are columns of the catalogue, and populations/ID.posterior.nc, ID.summary.ecsv
+    and ID.png the posteriors.
     """
     from slipher.cli import deblending
+    from slipher.cli.of_images import declarations
 
     compiled.keep()
-    names = None if bands is None else _listed(bands)
-    zero = None if zero_point is None else _magnitudes(zero_point)
-    declared = {"psf": psf, "psf_fwhm": psf_fwhm, "bands": names, "saturation": saturation, "zero_point": zero}
+    declared = declarations(len(images), psf=psf, psf_fwhm=psf_fwhm, bands=bands, saturation=saturation, zero_point=zero_point)
     physics = _physics(filters, redshift, ebv, wanted=populations)
     if physics is not None:
         physics |= {"sampler": _sampler(None, refine, usual="refined")}
-    deblending.run(image, catalog, None if out is None else _made(out), declared, physics, seed=seed)
+    deblending.run(images, catalog, None if out is None else _made(out), declared, physics, seed=seed)
 
 
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(","))
-
-
-def _magnitudes(text: str) -> float | list[float]:
-    """Zero points: one for all bands, or one for each."""
-    try:
-        found = [float(part) for part in text.split(",")]
-    except ValueError as error:
-        raise InputError(f"--zero-point {text}", expected="numbers with commas between", mend="Write 27 for all bands.") from error
-    return found[0] if len(found) == 1 else found
-
-
-def _physics(filters: str | None, redshift: str | None, ebv: float | None, *, wanted: bool | None) -> dict | None:
+def _physics(filters: list[str] | None, redshift: str | None, ebv: float | None, *, wanted: bool | None) -> dict | None:
     """What is said of sources as galaxies, or None where nothing is to be made of it."""
-    if filters is None and (wanted or (wanted is None and (redshift, ebv) != (None, None))):
+    if not filters and (wanted or (wanted is None and (redshift, ebv) != (None, None))):
         mend = "Add --filters hsc2017-g,hsc2017-r,... with the filter of each band."
         raise InputError("stellar populations without filters", expected="the filter of each band", mend=mend)
-    if filters is None or wanted is False:
+    if not filters or wanted is False:
         return None
-    return {"filters": _listed(filters), "redshift": redshift, "ebv": ebv_value(ebv)}
+    return {"filters": filters, "redshift": redshift, "ebv": ebv_value(ebv)}
 
 
 @app.command()

@@ -1,8 +1,9 @@
-"""`slipher deblend`: an image to a catalogue of its sources, the images of model and residual, and a figure.
+"""`slipher deblend`: images of one sky to a catalogue of their sources, the images of model and residual, and figures.
 
 Where filters are declared, each source's fluxes are fitted as photometry is: columns of the catalogue, and a folder of posteriors.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +13,13 @@ from rich.console import Console
 from rich.table import Table
 
 from slipher.cli import terminal
+from slipher.cli.of_images import filters_of
 from slipher.cli.targets import attempt
 from slipher.errors import Flag, InputError
 from slipher.files import write_atomically
 
-CATALOGUE, FIGURE, POPULATIONS = "catalogue.ecsv", "scene.png", "populations"
+CATALOGUE, MODEL, POPULATIONS = "catalogue.ecsv", "model.fits", "populations"
+WIDE = 1000  # characters that a line of the table may have: many bands are no reason to leave digits out
 SCORES, SOURCES = "hallucination.fits", "sources.png"
 
 
@@ -29,27 +32,28 @@ def show(found) -> None:
         values = [f"{row[name]:.4g} ± {row[name + '_err']:.2g}" for name in fluxes]
         flags = " ".join(Flag(int(row["flags"])).names())
         table.add_row(str(row["id"]), *numbers, *values, f"{row['half_light_radius']:.2f}", f"{row['chi2_per_pixel']:.2f}", flags)
-    Console(markup=False, highlight=False).print(table, end="\n\n")
+    Console(markup=False, highlight=False, width=WIDE).print(table, end="\n\n")
     ended = "converged" if found.converged else "not converged: another step promises more"
-    typer.echo(f"{found.image.id}: chi2/pixel {found.chi2_per_pixel:.2f}, {ended}")
+    for view in found.views if len(found.views) > 1 else ():
+        typer.echo(f"{view.image.id} ({','.join(view.image.bands)}): chi2/pixel {view.chi2_per_pixel:.2f}")
+    whole = found.image.id if len(found.views) == 1 else "together"
+    typer.echo(f"{whole}: chi2/pixel {found.chi2_per_pixel:.2f}, {ended}")
 
 
 def write(found, folder: Path) -> None:
-    """The catalogue, the images (model, residual, each source; model-2.fits of a second image), hallucination scores, and the figures."""
+    """The catalogue, the images of all views (`_hdus`), hallucination scores, and the figures."""
     from astropy.io import fits
 
     from slipher.report.scene import save_figure, save_sources
 
     with write_atomically(folder / CATALOGUE) as temporary:
         found.table.write(temporary, format="ascii.ecsv")
-    for i, view in enumerate(found.views):
-        number = "" if i == 0 else f"-{i + 1}"
-        header = fits.Header() if view.image.wcs is None else view.image.wcs.to_header()
-        parts = {"MODEL": view.model, "RESIDUAL": view.residual.astype(np.float32), "SOURCES": view.sources}
-        hdus = [fits.PrimaryHDU(), *(fits.ImageHDU(values, header, name=name) for name, values in parts.items())]
-        hdus[0].header["BANDS"] = ",".join(view.image.bands)
-        with write_atomically(folder / f"model{number}.fits") as temporary:
-            fits.HDUList(hdus).writeto(temporary, checksum=True)
+    first = fits.PrimaryHDU()
+    first.header["BANDS"] = ",".join(found.image.bands)
+    first.header["IMAGES"] = (len(found.views), "their HDUs have the number in EXTVER")
+    hdus = [hdu for number, view in enumerate(found.views, start=1) for hdu in _hdus(view, number)]
+    with write_atomically(folder / MODEL) as temporary:
+        fits.HDUList([first, *hdus]).writeto(temporary, checksum=True)
     ids = [str(row["id"]) for row in found.table if np.isfinite(row["x"])]
     scored = [(name, score) for name, score in zip(ids, found.scores, strict=True) if score is not None]
     if scored:
@@ -57,8 +61,20 @@ def write(found, folder: Path) -> None:
         cubes = [fits.ImageHDU(np.stack(score).astype(np.float32), name=f"SOURCE_{name}") for name, score in scored]
         with write_atomically(folder / SCORES) as temporary:
             fits.HDUList([fits.PrimaryHDU(), *cubes]).writeto(temporary, checksum=True)
-    save_figure(found, folder / FIGURE)
+    for which in range(len(found.views)):
+        save_figure(found, folder / (f"scene-{which + 1}.png" if which else "scene.png"), which)
     save_sources(found, folder / SOURCES)
+
+
+def _hdus(view, number: int) -> list:
+    """MODEL, RESIDUAL and SOURCES of what one image shows, with its coordinates, bands and name; the image's number is their EXTVER."""
+    from astropy.io import fits
+
+    header = fits.Header() if view.image.wcs is None else view.image.wcs.to_header()
+    header["BANDS"] = ",".join(view.image.bands)
+    header["IMAGE"] = view.image.id.encode("ascii", "replace").decode()
+    parts = {"MODEL": view.model, "RESIDUAL": view.residual.astype(np.float32), "SOURCES": view.sources}
+    return [fits.ImageHDU(values, header, name=name, ver=number) for name, values in parts.items()]
 
 
 def show_populations(table) -> None:
@@ -109,23 +125,31 @@ def redshifts(text: str | None, catalogue: Path | None) -> float | np.ndarray | 
     return catalogue_columns.numbers(open_table(disk.load(catalogue), [text]), text, unreadable=np.inf)
 
 
-def run(image: Path, catalogue: Path | None, folder: Path | None, declared: dict, physics: dict | None, *, seed: int) -> None:
+def run(
+    files: Sequence[Path], catalogue: Path | None, folder: Path | None, declared: Sequence[dict], physics: dict | None, *, seed: int
+) -> None:
     """Read, fit, print and write; `physics` are arguments of `slipher.models.deblended.populations`, or None for none.
 
-    `filters` among them are names, and `redshift` is as it was typed (`redshifts`).
+    `declared` is what is said of each image (`of_images.declarations`); in `physics` `filters` and `redshift` are as they were typed
+    (`of_images.filters_of`, `redshifts`).
     """
     from slipher.data.detections import read_detections
+    from slipher.data.image import same_sky
     from slipher.data.image_files import read_image
-    from slipher.models import deblended
+
+    images = tuple(read_image(file, **said) for file, said in zip(files, declared, strict=True))
+    same_sky(images)
+    detections = None if catalogue is None else read_detections(catalogue)
+
+    from slipher.models import deblended  # what is wrong with files is said before anything heavy is imported
     from slipher.scene.deblend import deblend
 
-    one = read_image(image, **declared)
-    detections = None if catalogue is None else read_detections(catalogue)
     if physics is not None:  # what is declared wrongly is said before the fit, not after
-        curves, _ = deblended.declared((one,), physics["filters"])
+        names = filters_of(physics["filters"], images, deblended.bands_of(images))
+        curves, _ = deblended.declared(images, names)
         physics |= {"filters": curves, "redshift": redshifts(physics["redshift"], catalogue)}
-    with terminal.waiting(f"fitting {one.id}"):
-        found = deblend(one, detections, seed=seed)
+    with terminal.waiting(f"fitting {' and '.join(one.id for one in images)}"):
+        found = deblend(images, detections, seed=seed)
     show(found)
     made = None if physics is None else _populations(found, physics, seed)
     if folder is not None:

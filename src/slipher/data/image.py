@@ -17,8 +17,12 @@ from slipher.errors import Flag, InputError
 NO_FLAG = Flag(0)
 UNNORMALISED = 0.02  # by which a PSF's sum may be off one without a word
 LEAST = 5  # pixels of a side
+UNNAMED = "band_{}"  # the name of a band that has none
+SAME_MAG = 0.005  # by which zero points of one band may differ
 CLIP, CLIPS = 4.0, 10  # of the noise' sd, where it is estimated
 GIVE_PSF = "Give one image of a star, background taken off, for each band (--psf FILE), or its width (--psf-fwhm PIXELS)."
+GIVE_WCS = "Add the keywords of one, or fit the images one by one."
+GIVE_NAMES = "Name the bands of each image, those of different filters differently (bands=, --bands)."
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -75,20 +79,21 @@ def cutout(
         True where a pixel is bad.
     saturation
         Flux from which a pixel is.
+    zero_point
+        AB magnitude of a flux of one: one for all bands, or one for each.
 
     Raises
     ------
     InputError
-        If shapes do not agree, no pixel has information, or there is no PSF.
+        If shapes or numbers do not agree, no pixel has information, or there is no PSF.
     """
     images, noted = stacked(flux, "flux"), NO_FLAG
     if min(images.shape[1:]) < LEAST:
         raise InputError(f"images of {images.shape[1:]} pixels", expected=f"at least {LEAST} by {LEAST}", mend="Give a larger cutout.")
-    names = tuple(bands) if bands is not None else tuple(f"band_{i}" for i in range(len(images)))
+    names = tuple(bands) if bands is not None else tuple(UNNAMED.format(i) for i in range(len(images)))
     if len(names) != len(images) or len(set(names)) != len(names):
-        raise InputError(
-            f"the bands {', '.join(names)} for {len(images)} images", expected="one name each, no two alike", mend="Mend the names."
-        )
+        came = f"{id}: the bands {', '.join(names)} for {len(images)} images"
+        raise InputError(came, expected="one name each, no two alike", mend="Mend the names.")
     bad = np.zeros(images.shape, bool) if mask is None else _like(mask, images, "mask").astype(bool)
     if saturation is not None:
         full = images >= saturation
@@ -104,10 +109,33 @@ def cutout(
     points, found = _psfs(psf, psf_fwhm, len(images))
     return Cutout(
         flux=np.where(unusable, 0.0, images).astype(np.float32), ivar=weight.astype(np.float32), psf=points.astype(np.float32), bands=names,
-        wcs=None if wcs is None else wcs.celestial, zero_point=None if zero_point is None else np.broadcast_to(
-            np.asarray(zero_point, np.float64), len(images)).copy(),
-        id=id, flags=noted | found, source=source, checksum=checksum,
+        wcs=None if wcs is None else wcs.celestial, zero_point=None if zero_point is None else _zero_points(zero_point, names, id), id=id,
+        flags=noted | found, source=source, checksum=checksum,
     )  # fmt: skip
+
+
+def same_sky(images: Sequence[Cutout]) -> None:
+    """Whether images can be fitted together: each needs coordinates, and a band of several means one filter and one unit of flux.
+
+    Raises
+    ------
+    InputError
+        If one has no coordinates, bands without names are taken for one, or the zero points of a band differ.
+    """
+    if len(images) < 2:
+        return
+    seen: dict[str, Cutout] = {}
+    for image in images:
+        if image.wcs is None:
+            raise InputError(f"{image.id} without coordinates", expected="a FITS WCS in each of several images", mend=GIVE_WCS)
+        for i, band in enumerate(image.bands):
+            first = seen.setdefault(band, image)
+            if first is not image and band == UNNAMED.format(i):
+                raise InputError(f"bands without names in {first.id} and {image.id}", expected="names", mend=GIVE_NAMES)
+            zeros = [None if one.zero_point is None else one.zero_point[one.bands.index(band)] for one in (first, image)]
+            if None not in zeros and abs(zeros[1] - zeros[0]) > SAME_MAG:
+                came = f"the zero points {zeros[0]:g} and {zeros[1]:g} of {band} in {first.id} and {image.id}"
+                raise InputError(came, expected="one unit of flux a band", mend="Scale one, or " + GIVE_NAMES[0].lower() + GIVE_NAMES[1:])
 
 
 def stacked(images: np.ndarray | Sequence[np.ndarray], what: str) -> Float[np.ndarray, "band y x"]:
@@ -137,6 +165,20 @@ def _like(values: np.ndarray | Sequence[np.ndarray], images: np.ndarray, what: s
             f"{what} of shape {found.shape} for images of {images.shape}", expected="the images' shape", mend=f"Mend the {what}."
         )
     return np.broadcast_to(found, images.shape)
+
+
+def _zero_points(given: float | Sequence[float], bands: tuple[str, ...], id: str) -> Float[np.ndarray, "band"]:
+    """One for each band."""
+    try:
+        found = np.atleast_1d(np.asarray(given, np.float64))
+    except (TypeError, ValueError):
+        found = np.array([np.nan])
+    if found.shape not in ((1,), (len(bands),)) or not np.isfinite(found).all():
+        raise InputError(
+            f"{id}: the zero points {given} for the bands {', '.join(bands)}", expected="a number for all bands, or one for each",
+            mend="Give AB magnitudes of a flux of one, in the bands' order.",
+        )  # fmt: skip
+    return np.broadcast_to(found, len(bands)).copy()
 
 
 def _weights(images: np.ndarray, variance, ivar, bad: Bool[np.ndarray, "band y x"]) -> tuple[Float[np.ndarray, "band y x"], Flag]:

@@ -87,7 +87,15 @@ def _of_fits(hdus: fits.HDUList, file: disk.File) -> dict:
     if "PSF" in beside:
         found["psf"] = np.asarray(beside["PSF"])
     bands, zero = _bands(hdu.header, 1 if hdu.data.ndim == 2 else len(hdu.data)), next((k for k in ZERO_POINTS if k in hdu.header), None)
-    return found | ({"bands": bands} if bands else {}) | ({"zero_point": float(hdu.header[zero])} if zero else {})
+    return found | ({"bands": bands} if bands else {}) | ({"zero_point": _number(hdu.header[zero])} if zero else {})
+
+
+def _number(value: object) -> float:
+    """Of a keyword; NaN of what is none, which the images' door refuses unless something else is declared."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return float("nan")
 
 
 def _bands(header: fits.Header, n: int) -> tuple[str, ...]:

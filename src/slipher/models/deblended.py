@@ -6,13 +6,17 @@ Nothing here fits: the door, the model and the diagnostics are those of any cata
 nothing about its filter, which is declared. Fluxes are of whole sources above the atmosphere, in nanomaggies by the zero points; where a
 source is not seen in a band they are those of a fit linear in the flux (`linear_fluxes`), as a scene's own cannot be zero.
 
+What neighbours have taken of a source, or given it, they have in all bands: errors of its fluxes have a common part, which its colours
+do not have. Fits take errors of bands to be independent. So `populations` takes the common part (`common_errors`) off what is fitted; a
+factor of all fluxes is a factor of the mass, and is given back to masses and rates when they are known (`with_common_error`).
+
 What this does not do: tell stars from galaxies. A star has an answer like any other source; that it is no galaxy shows in `novelty`,
-`chi2_per_band` and the flags NOVEL and POOR_FIT, or does not show in few bands. Errors of different bands are taken to be independent,
-while those of sources that overlap have a common part: colours are known better than their errors say.
+`chi2_per_band` and the flags NOVEL and POOR_FIT, or does not show in few bands.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from astropy.table import Table
@@ -26,12 +30,14 @@ from ..errors import Flag, InputError
 from ..grids.filters import FilterCurve
 from ..inference.posterior import Posterior
 from ..scene.deblend import Deblended
+from .answer import rng_of
 from .fitting import fit
 from .rows import PERCENTILES, columns_of
 
 QUANTITIES = ("redshift", "log_mstar", "log_sfr_100myr", "log_ssfr_100myr", "age_mw_gyr", "age_lw_gyr", "log_zstar", "a_v")
 JUDGED = ("chi2_per_band", "novelty", "n_bands", "peak_sn")
 RENAMED = {"status": "population_status", "flags": "population_flags"}  # a scene's table has flags of its own
+HEAVIER = ("log(Msun)", "log(Msun / yr)")  # units of what a factor of all fluxes moves
 UNSEEN = 3.0  # errors of a linear fit below which a flux is taken from it
 Filters = Sequence[str | FilterCurve]
 Redshifts = float | Float[np.ndarray, "source"] | None
@@ -75,7 +81,7 @@ class Populations:
 
 def photometry_of(
     found: Deblended, filters: Filters, *, zero_point: Float[np.ndarray, "band"] | None = None, redshift: Redshifts = None,
-    ebv: float | None = None,
+    ebv: float | None = None, apart: bool = False,
 ) -> Catalogue:  # fmt: skip
     """The fluxes of a scene's sources, a row for each.
 
@@ -89,6 +95,8 @@ def photometry_of(
         One for all, one for each source (NaN: not known), or None.
     ebv
         Galactic E(B-V).
+    apart
+        Whether errors are those of each band alone: without `common_errors`, which masses have to be given later.
 
     Raises
     ------
@@ -97,19 +105,21 @@ def photometry_of(
     """
     images = tuple(view.image for view in found.views)
     curves, unit = declared(images, filters, zero_point)
-    flux, error = linear_fluxes(found)
+    flux, error = linear_fluxes(found, apart=common_errors(found) if apart else None)
     return catalogue_from_arrays(
         flux * unit, error * unit, bands=curves, unit="nanomaggy", redshift=redshift, ebv=ebv, id=[str(one) for one in found.table["id"]],
         survey="scene", source=" ".join(one.source for one in images), checksum=" ".join(one.checksum for one in images),
     )  # fmt: skip
 
 
-def linear_fluxes(found: Deblended) -> tuple[Float[np.ndarray, "source band"], Float[np.ndarray, "source band"]]:
+def linear_fluxes(
+    found: Deblended, *, apart: Float[np.ndarray, "source"] | None = None
+) -> tuple[Float[np.ndarray, "source band"], Float[np.ndarray, "source band"]]:
     """Fluxes and errors of a scene's table, but where a source is not seen: there those of a fit that is linear in its flux.
 
     A scene's fluxes are positive, and near zero the errors of their logarithms say nothing: 0.002 +- 0.001 where pixels allow +- 1. For
     fluxes of less than `UNSEEN` errors the shape P is taken as it is, and f + sum(w P left) / sum(w P^2), which may be negative, has the
-    error sum(w P^2)^-1/2. No error is smaller than that.
+    error sum(w P^2)^-1/2. No error is smaller than that. What is common to all bands as fractions of the flux is kept `apart`.
     """
     bands = bands_of([view.image for view in found.views])
     flux, error = (np.column_stack([np.asarray(found.table[f"flux_{band}{kind}"], np.float64) for band in bands]) for kind in ("", "_err"))
@@ -124,7 +134,48 @@ def linear_fluxes(found: Deblended) -> tuple[Float[np.ndarray, "source band"], F
             bend[row, places] += np.sum(shape**2 * view.image.ivar, (1, 2))
     least = np.where(bend > 0, bend, np.inf) ** -0.5
     unseen = (bend > 0) & (flux < UNSEEN * least)
+    if apart is not None:
+        error = np.sqrt(np.maximum(error**2 - (apart[:, None] * flux) ** 2, 0.0))
     return np.where(unseen, flux + pull * least**2, flux), np.where(unseen, least, np.maximum(error, least))
+
+
+def common_errors(found: Deblended) -> Float[np.ndarray, "source"]:
+    """By what fraction all fluxes of a source may be off together: no more than any two neighbouring bands have in common.
+
+    The variance of a colour is that of two fluxes less twice their covariance: c = (s_1^2 + s_2^2 - (0.4 ln 10 s_colour)^2) / 2, all of
+    them fractions. Bands in which a source is not seen (`UNSEEN`) do not count; zero where there are no two.
+    """
+    bands = bands_of([view.image for view in found.views])
+    least = np.full(len(found.table), np.inf)
+    for blue, red in pairwise(bands):
+        if f"color_{blue}_{red}_err" not in found.table.colnames:
+            continue
+        colour = 0.4 * np.log(10.0) * np.asarray(found.table[f"color_{blue}_{red}_err"], np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            one, other = (np.asarray(found.table[f"flux_{b}_err"] / found.table[f"flux_{b}"], np.float64) for b in (blue, red))
+        seen = np.maximum(one, other) < 1.0 / UNSEEN
+        least = np.where(seen, np.minimum(least, 0.5 * (one**2 + other**2 - colour**2)), least)
+        least = np.where(seen, np.minimum(least, np.minimum(one, other) ** 2), least)
+    return np.sqrt(np.maximum(np.where(np.isfinite(least), least, 0.0), 0.0))
+
+
+def with_common_error(found: Posterior, fraction: float, seed: int) -> Posterior:
+    """A posterior whose masses, rates and line fluxes are off by a factor besides, ln of it N(0, fraction^2), a new one for each draw.
+
+    Exact as long as the prior of the mass hardly changes over such a factor: colours say nothing of it.
+    """
+    if not fraction > 0:
+        return found
+    factor = np.exp(fraction * rng_of(seed, f"{found.id}: common error").standard_normal(found.n_draws))
+
+    def moved(quantities: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        heavier = {name: draws + np.log10(factor) for name, draws in quantities.items() if found.units.get(name) in HEAVIER}
+        return quantities | heavier | {name: draws * factor for name, draws in quantities.items() if name.startswith("flux_")}
+
+    return replace(
+        found, samples=moved(found.samples), derived=moved(found.derived), history_sfr=found.history_sfr * factor[:, None],
+        provenance=found.provenance | {"common_error": float(fraction)},
+    )  # fmt: skip
 
 
 def bands_of(images: Sequence[Cutout]) -> tuple[str, ...]:
@@ -171,10 +222,10 @@ def populations(
     InputError
         As `photometry_of` and `slipher.fit`.
     """
-    catalogue = photometry_of(found, filters, zero_point=zero_point, redshift=redshift, ebv=ebv)
+    catalogue = photometry_of(found, filters, zero_point=zero_point, redshift=redshift, ebv=ebv, apart=True)
     posteriors = []
-    for row in catalogue:
-        posteriors.append(fit(row, model=model, samples=samples, sampler=sampler, seed=seed))
+    for row, fraction in zip(catalogue, common_errors(found), strict=True):
+        posteriors.append(with_common_error(fit(row, model=model, samples=samples, sampler=sampler, seed=seed), float(fraction), seed))
         if progress is not None:
             progress(len(posteriors), len(catalogue), {})
     return Populations(photometry=catalogue, posteriors=tuple(posteriors), table=summary(posteriors))

@@ -20,32 +20,44 @@ def plot_scene(found, which: int = 0) -> Figure:
     view = found.views[which]
     image = view.image
     n, (rows, columns) = len(image.bands), image.flux.shape[1:]
+    seen = image.ivar > 0
     width = 3.2
     figure = Figure(figsize=(3 * width + 0.6, n * width * rows / columns + 0.9), facecolor="white", layout="constrained")
     panels = figure.subplots(n, 3, squeeze=False, sharex=True, sharey=True)
     for i, band in enumerate(image.bands):
-        noise = np.median(image.ivar[i][image.ivar[i] > 0]) ** -0.5
-        shown = [np.where(image.ivar[i] > 0, image.flux[i], np.nan), view.model[i]]
-        low = np.nanmedian(shown[0]) - 3.0 * noise
-        for axes, values in zip(panels[i], shown, strict=False):
-            stretched = np.arcsinh((values - low) / (3.0 * noise))
-            axes.imshow(stretched, origin="lower", cmap="viridis", vmin=0.0, vmax=np.nanmax(np.arcsinh((shown[0] - low) / (3.0 * noise))))
-        sigma = np.where(image.ivar[i] > 0, view.residual[i] * np.sqrt(image.ivar[i]), np.nan)
+        noise = np.median(image.ivar[i][seen[i]]) ** -0.5 if seen[i].any() else 1.0
+        data = np.where(seen[i], image.flux[i], np.nan)
+        low, high = (np.nanmedian(data) - 3.0 * noise, np.nanmax(data)) if seen[i].any() else (0.0, 1.0)
+        for axes, values in zip(panels[i], (data, view.model[i]), strict=False):
+            stretched, brightest = (np.arcsinh((what - low) / (3.0 * noise)) for what in (values, high))
+            axes.imshow(stretched, origin="lower", cmap="viridis", vmin=0.0, vmax=brightest)
+        sigma = np.where(seen[i], view.residual[i] * np.sqrt(image.ivar[i]), np.nan)
         last = panels[i, 2].imshow(sigma, origin="lower", cmap="RdBu_r", vmin=-SIGMAS, vmax=SIGMAS)
         panels[i, 0].set_ylabel(band, fontsize=12)
     for axes, title in zip(panels[0], ("observed", "model", "left over, sigma"), strict=True):
         axes.set_title(title, fontsize=11)
-    _sources(panels[0, 0], found)
+    _sources(panels[0, 0], found, which)
     figure.colorbar(last, ax=panels[:, 2], shrink=0.6)
     figure.suptitle(f"{image.id}   {len(found.table)} sources   chi2/pixel {view.chi2_per_pixel:.2f}", fontsize=12)
     return figure
 
 
-def _sources(axes: Axes, found) -> None:
+def _sources(axes: Axes, found, which: int) -> None:
+    """Where they are in the pixels of that image; those beyond its edges are not shown."""
+    image = found.views[which].image
+    jacobian, origin = (np.eye(2), np.zeros(2)) if which == 0 else _seen(found, which)
+    rows, columns = image.flux.shape[1:]
     for row in found.table:
-        if np.isfinite(row["x"]):
-            axes.plot(row["x"], row["y"], "+", color=ORANGE, ms=7)
-            axes.annotate(str(row["id"]), (row["x"], row["y"]), xytext=(4, 4), textcoords="offset points", color="white", fontsize=8)
+        x, y = jacobian @ (row["x"], row["y"]) + origin
+        if -0.5 < x < columns - 0.5 and -0.5 < y < rows - 0.5:
+            axes.plot(x, y, "+", color=ORANGE, ms=7)
+            axes.annotate(str(row["id"]), (x, y), xytext=(4, 4), textcoords="offset points", color="white", fontsize=8)
+
+
+def _seen(found, which: int) -> tuple:
+    """By which pixels of the first image are those of another (`slipher.scene.exposure`)."""
+    one = found.blend.seen[which]
+    return np.asarray(one.jacobian), np.asarray(one.origin)
 
 
 def save_figure(found, path: Path, which: int = 0, *, dpi: float = 110.0) -> None:

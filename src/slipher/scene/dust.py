@@ -10,6 +10,12 @@ a band crosses it: that of Cardelli et al. by 9 % in u at a redshift of 0.5.
 
 `Following` is a screen that lies where the light is: its size, ellipse and centre are those of the source's first light but for deviations
 that the data have to ask for.
+
+Where the light has texture of its own, do not leave a screen's shape and texture free beside it unless something holds them: whatever
+darkens one side of a galaxy may be dust or less light there, bands that hardly differ in k cannot tell, and both run away together
+(measured: E(B-V) of 0.46 for 0.13 in the worst of 12 simulated galaxies). Either hold `log_ratio`, `twist_1`, `twist_2` and `centre` by the
+mask of what is free (`normal.opened(point, sources=lambda name: ...)`) or give them (`Start.given`), or have data that know them (bands
+far apart in wavelength, a sharper image), or a narrower prior.
 """
 
 import equinox as eqx
