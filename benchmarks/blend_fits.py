@@ -1,7 +1,12 @@
-"""slipher's side of `blends`: `python benchmarks/blend_fits.py FOLDER... [--again] [--nuts]`, each folder's `blend.npz` to `slipher.npz`.
+"""slipher's side of `blends`: `python benchmarks/blend_fits.py FOLDER... [--again] [--blind] [--nuts]`, each `blend.npz` to `slipher.npz`.
 
 A process of its own, as the peer's is (`scarlet2_twin`), so that times and memory are its own. Positions are given, as they are to the
-peer; which sources are stars is not. What slipher's own detection finds is kept beside. `--again` fits once more when all is compiled.
+peer; which sources are stars is not. What slipher's own detection finds is kept beside, and with `--blind` what a second fit, one that is
+given no positions and looks again at what is left over, has for sources in the end. `--again` fits once more when all is compiled.
+
+`--nuts` samples the first source's fluxes and place with all else held, in as many draws as the peer's single chain has after as long a
+warm-up, but of four chains that warm up each, for one chain cannot show that it has converged. As all else is held, its image is taken off
+once, and not drawn with every step.
 """
 
 import os
@@ -19,10 +24,11 @@ from pathlib import Path
 import numpy as np
 
 BLEND, ANSWER = "blend.npz", "slipher.npz"
-SAID = ("cold_s", "whole_s", "fit_s", "all_cpu_s", "chi2", "memory_mb")
+SAID = ("cold_s", "whole_s", "fit_s", "all_cpu_s", "chi2", "nuts_ess", "nuts_rhat", "nuts_cold_s", "nuts_warm_s", "memory_mb")
+CHAINS, WARM_UP, DRAWS = 4, 100, 1000  # draws of all chains together
 
 
-def fitted(blend: dict[str, np.ndarray], again: bool, nuts: bool) -> dict[str, object]:
+def fitted(blend: dict[str, np.ndarray], *, again: bool = False, blind: bool = False, nuts: bool = False) -> dict[str, object]:
     """What is told of a blend."""
     from slipher.data.detections import Detections
     from slipher.data.image import cutout
@@ -44,7 +50,7 @@ def fitted(blend: dict[str, np.ndarray], again: bool, nuts: bool) -> dict[str, o
         "chi2": found.chi2_per_pixel, "converged": found.converged, "sources": found.views[0].sources, "model": found.views[0].model,
         **{f"table_{name}": values for name, values in table.items()}, **detected(image),
     }  # fmt: skip
-    return told | (sampled(image, found) if nuts else {})
+    return told | (found_blind(image) if blind else {}) | (sampled(found) if nuts else {})
 
 
 def _fit_alone(image, position: np.ndarray) -> tuple[float, float]:
@@ -66,20 +72,74 @@ def detected(image) -> dict[str, np.ndarray]:
     return {"detected": found.position, "significance": found.significance}
 
 
-def sampled(image, found) -> dict[str, object]:
-    """NUTS of the first source's fluxes and place, all else held, as the peer's is.
+def found_blind(image) -> dict[str, np.ndarray]:
+    """What a fit without given positions has in its catalogue: positions (x, y), and flux over its error in the best band."""
+    from slipher.errors import InputError
+    from slipher.scene.deblend import deblend
 
-    To be filled: `nuts_ess` (the worst of the parameters'), `nuts_draws`, `nuts_rhat`, `nuts_cold_s` and `nuts_warm_s` (once compiled),
-    `nuts_spectrum` [draw, band] and `nuts_centre` [draw, 2] (y, x).
+    try:
+        table = deblend(image).table
+    except InputError:  # nothing is found
+        return {"blind_detected": np.zeros((0, 2)), "blind_significance": np.zeros(0)}
+    best = np.max([table[f"flux_{band}"] / table[f"flux_{band}_err"] for band in image.bands], axis=0)
+    return {"blind_detected": np.column_stack([table["x"], table["y"]]), "blind_significance": best}
+
+
+def sampled(found) -> dict[str, object]:
+    """NUTS of the first source's log-fluxes of all lights and its place: the worst effective sample, and seconds, cold and once compiled.
+
+    `nuts_spectrum` [draw, band] are the fluxes of its lights together, `nuts_centre` [draw, 2] its y and x.
     """
-    return {}
+    import jax
+
+    from slipher.inference import nuts, scene_sampling
+    from slipher.scene import fit
+    from slipher.scene.render import values_of
+
+    scene, point, seen, free = first_alone(found.blend)
+    settings = nuts.Settings(chains=CHAINS, warmup=WARM_UP, block=DRAWS // CHAINS, most=1)
+    seconds = []
+    for seed in (1, 2):
+        began = time.perf_counter()
+        best = fit.fit(scene, point, seen, free).point
+        drawn = scene_sampling.sample(seed, scene, best, seen, free, settings=settings)
+        seconds.append(time.perf_counter() - began)
+    source, start = scene.groups[0].source, jax.tree.map(lambda leaf: leaf[0], point.members[0].start)
+    u = {name: leaf[:, 0] for name, leaf in drawn.points.members[0].u.items()}
+    values = jax.vmap(lambda some: values_of(source, start, some))(u)
+    fluxes = jax.vmap(lambda some: source.fluxes(some, start))(values)
+    return {
+        "nuts_cold_s": seconds[0], "nuts_warm_s": seconds[1], "nuts_draws": len(drawn.sampled.u), "nuts_ess": drawn.sampled.ess,
+        "nuts_rhat": drawn.sampled.rhat, "nuts_spectrum": np.asarray(fluxes).sum(1),
+        "nuts_centre": np.asarray(start.position + values["offset"])[:, ::-1],
+    }  # fmt: skip
+
+
+def first_alone(blend):
+    """The scene of the first source, its numbers, what is seen of it once all else is taken off, and the mask of its fluxes and place."""
+    import equinox as eqx
+    import jax
+
+    from slipher.scene.render import Group, Point, Scene, draw
+
+    g, i = (int(n) for n in blend.order[0])
+    whole = blend.fitted.point
+    scene = Scene((Group(blend.scene.groups[g].source, 1),), blend.scene.n_bands)
+    point = Point((jax.tree.map(lambda leaf: leaf[i : i + 1], whole.members[g]),), whole.sights)
+    alone = tuple(
+        eqx.tree_at(lambda one: one.flux, seen, seen.flux - draw(blend.scene, whole, k, seen) + draw(scene, point, k, seen))
+        for k, seen in enumerate(blend.seen)
+    )
+    # What the fit held of it, as the second light of a point, is held here too.
+    opened = {name: leaf[i : i + 1] * float(name == "offset" or name.endswith(".log_flux")) for name, leaf in blend.free[0][g].items()}
+    return scene, point, alone, ([opened], [jax.tree.map(lambda leaf: 0.0 * leaf, sight) for sight in whole.sights])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path)
-    parser.add_argument("--again", action="store_true")
-    parser.add_argument("--nuts", action="store_true")
+    for option in ("--again", "--blind", "--nuts"):
+        parser.add_argument(option, action="store_true")
     options = parser.parse_args()
     began = time.perf_counter()
     import slipher.scene.deblend  # noqa: F401
@@ -91,7 +151,7 @@ def main() -> None:
         with np.load(folder / BLEND) as file:
             blend = dict(file)
         try:
-            told = fitted(blend, options.again, options.nuts)
+            told = fitted(blend, again=options.again, blind=options.blind, nuts=options.nuts)
         except Exception as error:  # a row of its own, as the peer's failures are
             told = {"error": f"{type(error).__name__}: {error}"}
         told |= {

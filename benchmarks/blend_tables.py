@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from blend_scores import Scores, Truth, matched, scores, truth
@@ -121,17 +122,14 @@ def pulls(blend: dict[str, np.ndarray], told: dict[str, np.ndarray]) -> dict[str
     place, place_error = (np.stack([told[f"table_{a}{end}"] for a in "xy"], 1) for end in ("", "_err"))
     shape, shape_error = (np.stack([told[f"table_e_{i}{end}"] for i in (1, 2)], 1) for end in ("", "_err"))
     round_ = np.where(blend["star"], np.nan, 1.0)[:, None]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        colour = np.log((flux / blend["true_flux"])[:, 1:]) - np.log((flux / blend["true_flux"])[:, :-1])
-        relative = error / flux
-    # Colours from the errors of two fluxes, which hang together: this says too much where there is no error of the colour itself.
-    colour_error = np.hypot(relative[:, 1:], relative[:, :-1])
+    colour, colour_error = (np.stack([told[f"table_color_{a}_{b}{end}"] for a, b in pairwise(bands)], 1) for end in ("", "_err"))
+    true_colour = -2.5 * np.log10(blend["true_flux"][:, :-1] / blend["true_flux"][:, 1:])
     radius = told["table_half_light_radius"] - blend["true_radius"]
     return {
         "flux": (flux - blend["true_flux"]) / error, "place": (place - blend["true_position"]) / place_error,
         "half-light radius": round_ * (radius / told["table_half_light_radius_err"])[:, None],
         "ellipticity": round_ * (shape - np.stack([blend["true_e_1"], blend["true_e_2"]], 1)) / shape_error,
-        "colour": colour / colour_error,
+        "colour": (colour - true_colour) / colour_error,
     }  # fmt: skip
 
 
@@ -154,33 +152,55 @@ def _covered(pull: np.ndarray) -> str:
     return f"{np.median(values):+.2f}, {np.mean(np.abs(values) < 1):.2f}/{np.mean(np.abs(values) < 1.96):.2f}"
 
 
-def detections(folders: list[Path]) -> dict[str, np.ndarray]:
-    """What slipher found by itself: `sn`, `apart`, `found` of each true source, `significance` and `real` of each detection."""
-    out: dict[str, list] = {name: [] for name in ("sn", "apart", "found", "significance", "real")}
-    for folder in folders:
-        told = answer(folder, "slipher")
-        if "detected" not in told:
+class Found(NamedTuple):
+    """What slipher found by itself: of true sources whether they were found at all, of what was found whether it is one of them.
+
+    `found` and `real` have a row for each look: the first, and, where it was taken, the catalogue of a fit that looked a second time.
+    """
+
+    sn: np.ndarray  # [source]
+    apart: np.ndarray  # [source]: of the next one, in PSFs
+    found: list[np.ndarray]  # of looks, [source]
+    significance: list[np.ndarray]  # of looks, [detection]: of the catalogue flux over its error in the best band
+    real: list[np.ndarray]  # of looks, [detection]
+
+
+def detections(folders: list[Path]) -> Found:
+    """Of blends that both looks were taken at, where any were."""
+    told = [(folder, one) for folder in folders if "detected" in (one := answer(folder, "slipher"))]
+    looks = ("", "blind_") if any("blind_detected" in one for _, one in told) else ("",)
+    sn, apart, each = [], [], [([], [], []) for _ in looks]
+    for folder, one in told:
+        if f"{looks[-1]}detected" not in one:
             continue
         blend = answer(folder, "blend.npz")
-        known, psfs = truth(blend), blend["psfs"]
-        width = 2.0 * np.sqrt(np.mean([np.sum(p > 0.5 * p.max()) for p in psfs]) / np.pi)
-        own = matched(told["detected"], blend["true_position"], known.sn, NEAR * width)
-        out["sn"].append(known.sn)
-        out["apart"].append(known.apart / width)
-        out["found"].append(own >= 0)
-        out["significance"].append(told["significance"])
-        out["real"].append(np.isin(np.arange(len(told["detected"])), own))
-    return {name: np.concatenate(values) for name, values in out.items()}
+        known = truth(blend)
+        width = 2.0 * np.sqrt(np.mean([np.sum(p > 0.5 * p.max()) for p in blend["psfs"]]) / np.pi)
+        sn.append(known.sn)
+        apart.append(known.apart / width)
+        for look, (found, significance, real) in zip(looks, each, strict=True):
+            own = matched(one[f"{look}detected"], blend["true_position"], known.sn, NEAR * width)
+            found.append(own >= 0)
+            significance.append(one[f"{look}significance"])
+            real.append(np.isin(np.arange(len(one[f"{look}detected"])), own))
+    joined = [[np.concatenate(values) for values in look] for look in each]
+    return Found(np.concatenate(sn), np.concatenate(apart), *map(list, zip(*joined, strict=True)))
 
 
-def table_of_detections(found: dict[str, np.ndarray]) -> str:
-    """Completeness by S/N (rows) and distance of the next source; and purity by significance."""
-    rows, apart = [], ranges(found["apart"], APART)
-    bright, pure = ranges(found["sn"], SN), ranges(found["significance"], SN)
-    for span, here in bright.items():
-        cells = [_share(found["found"][here & near]) for near in apart.values()]
-        rows.append([span, *cells, _share(found["real"][pure[span]])])
+def table_of_detections(one: Found) -> str:
+    """Completeness by S/N (rows) and distance of the next source; and purity by significance: of the first look > of both."""
+    rows, apart = [], ranges(one.apart, APART)
+    pure = [ranges(significance, SN) for significance in one.significance]
+    for span, here in ranges(one.sn, SN).items():
+        cells = [_shares([found[here & near] for found in one.found]) for near in apart.values()]
+        rows.append([span, *cells, " > ".join(_share(real[of[span]]) or "none" for real, of in zip(one.real, pure, strict=True))])
+    rows.append(["all", *(_shares([found[near] for found in one.found]) for near in apart.values()), " > ".join(map(_share, one.real))])
     return markdown_table(["S/N", *(f"next at {span} PSFs" for span in apart), "purity, by significance"], rows)
+
+
+def _shares(each: list[np.ndarray]) -> str:
+    """Of the same sources in each look."""
+    return f"{' > '.join(f'{yes.mean():.2f}' for yes in each)} ({each[0].size})" if each[0].size else ""
 
 
 def _share(yes: np.ndarray) -> str:

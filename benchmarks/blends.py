@@ -3,9 +3,10 @@
 The same images, positions and weights go to slipher and to scarlet2, each in a process of its own with two threads, one after the other:
 the blend of HSC that scarlet2's quick start has (`--hsc`, an npz of images, variance, psfs, filters and catalog), where only time, memory
 and chi^2 can be compared, and blends by GalSim (`pip install galsim`) of which the truth is known (`galsim_blends`, `blend_scores`).
-scarlet2 is told which sources are stars, slipher is not; the simulated images have no sky, which slipher fits none the less. Every blend
-has a folder in `runs/blends` with what was seen and what each code made of it, so that a run that was ended goes on where it was; delete
-a code's files to have its answers anew. `--figures` draws the first so many there.
+scarlet2 is told which sources are stars, slipher is not; the simulated images have no sky, which slipher fits none the less. These it fits
+once more without positions, to see what it finds by itself. Every blend has a folder in `runs/blends` with what was seen and what each
+code made of it, so that a run that was ended goes on where it was; delete a code's files to have its answers anew. `--figures` draws the
+first so many there.
 """
 
 import argparse
@@ -81,7 +82,9 @@ def report(asked: str, here: str, own: Path | None, folders: list[Path]) -> str:
             f"{len(whole)} blends by GalSim, {len(known.sn)} sources; medians unless it says 90 %. {' '.join(words)}".strip(),
             table_of_scores(known, told, known.overlap, OVERLAP, "overlap"), table_of_scores(known, told, known.sn, SN, "S/N"),
             "slipher's errors: median pull, and truths within 68 and 95 %:", table_of_errors(whole, known),
-            "slipher's detections: completeness by the sources' own S/N and the distance of the next one, and purity by significance:",
+            "What slipher finds by itself, at first look > in the catalogue of a fit without positions, which looks again at what is left "
+            "over: completeness by the sources' own S/N and the distance of the next one, and purity by significance (of the catalogue, "
+            "flux over its error in the best band):",
             table_of_detections(detections(whole)), times(whole),
         ]  # fmt: skip
     return "\n\n".join(text)
@@ -122,7 +125,7 @@ def main() -> None:
         if python is not None and own is not None:
             fit(code, python, [own], "--nuts", *(["--again"] if code == "slipher" else []))
         if python is not None:
-            fit(code, python, folders)
+            fit(code, python, folders, *(["--blind"] if code == "slipher" else []))
     if options.figures:
         import blend_figures
 
