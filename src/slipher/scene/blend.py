@@ -24,6 +24,7 @@ from scipy import ndimage
 
 from ..data.image import Cutout
 from . import exposure, fit, layout, normal
+from .annealed import Denoiser
 from .detect import detect, full_width
 from .exposure import Exposure
 from .fit import Fitted
@@ -43,7 +44,7 @@ class Blend(NamedTuple):
     """A fitted scene, the exposures that it was fitted to, and which of its numbers its errors know to be free.
 
     `position` are those where sources started, in pixels of the first image, `order[i]` the group and place of source i, and `bands` the
-    scene's. Groups may have places that no source has: they are dark.
+    scene's. Groups may have places that no source has: they are dark. `denoiser` is the learned prior of its pixels, if it has one.
     """
 
     scene: Scene
@@ -53,6 +54,7 @@ class Blend(NamedTuple):
     position: Float[np.ndarray, "source 2"]
     order: Int[np.ndarray, "source 2"]
     bands: tuple[str, ...]
+    denoiser: Denoiser | None = None
 
 
 def take_apart(images: tuple[Cutout, ...], position: Float[np.ndarray, "source 2"], *, more: bool = False) -> Blend:

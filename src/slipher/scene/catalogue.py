@@ -14,12 +14,13 @@ import numpy as np
 from astropy.table import Table
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from . import laplace
+from . import annealed, laplace
 from .blend import Blend
 from .exposure import Frequencies
 from .layout import RADII
+from .learned import half_light_brightness
 from .morphology import Gridded, Morphology, Values
-from .render import Group, Members, U, values_of
+from .render import Group, Members, Point, U, values_of
 from .source import Light, Source, of_part
 
 DRAWS = 32
@@ -81,7 +82,10 @@ def _size(light: Light, values: Values) -> Float[Array, ""]:
     """About how large a light is, in reference pixels."""
     if "log_radius" in values:
         return jnp.exp(values["log_radius"])
-    return jnp.asarray(light.morphology.n * light.morphology.step / 8.0 if isinstance(light.morphology, Gridded) else 1.0)
+    if isinstance(light.morphology, Gridded):
+        pixels = light.morphology.light(values)
+        return light.morphology.step * jnp.sqrt(0.5 / half_light_brightness(pixels / jnp.sum(pixels)) / np.pi)
+    return jnp.ones(())
 
 
 def _fine(morphology: Morphology, values: Values, step: Float[Array, ""]) -> Float[Array, "v u"]:
@@ -101,7 +105,7 @@ def _half(radius: Float[Array, "pixel"], light: Float[Array, "pixel"]) -> Float[
 def table(key: PRNGKeyArray, blend: Blend, n: int = DRAWS) -> Table:
     """A row for each source, in the order in which they came: x, y, flux_BAND, color_BAND_NEXT, half_light_radius, e_1, e_2,
     each with its `_err`, colors in magnitudes of the images' own units; and `point`, of which there is no size or shape."""
-    draws = laplace.sample(key, blend.scene, blend.fitted.point, blend.seen, blend.free, n)
+    draws = _draws(key, blend, n)
     best = _in_order(blend, [measured(g, m) for g, m in zip(blend.scene.groups, blend.fitted.point.members, strict=True)])
     each = _in_order(
         blend, [_moved(g, m, d.u) for g, m, d in zip(blend.scene.groups, blend.fitted.point.members, draws.members, strict=True)]
@@ -129,9 +133,15 @@ def table(key: PRNGKeyArray, blend: Blend, n: int = DRAWS) -> Table:
     return found
 
 
+def _draws(key: PRNGKeyArray, blend: Blend, n: int) -> Point:
+    """Scenes [draw, ...] about the most probable one: Laplace's, or those of the learned prior."""
+    scene = blend.scene, blend.fitted.point, blend.seen, blend.free
+    return laplace.sample(key, *scene, n) if blend.denoiser is None else annealed.sample(key, *scene, blend.denoiser, n)
+
+
 def points(blend: Blend) -> Bool[np.ndarray, "source"]:
     """Which sources are no wider than the PSF, and have no shape therefore."""
-    return np.array([float(blend.free[0][g][RADII[0]][i]) == 0.0 for g, i in blend.order])
+    return np.array([RADII[0] in blend.free[0][g] and float(blend.free[0][g][RADII[0]][i]) == 0.0 for g, i in blend.order])
 
 
 def _in_order(blend: Blend, groups: list[Measured]) -> Measured:

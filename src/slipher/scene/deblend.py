@@ -7,18 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from astropy.table import Table
 from jaxtyping import Array, Bool, Float
 
 from ..data.detections import Detections
-from ..data.image import Cutout
+from ..data.image import Cutout, same_sky
 from ..errors import Flag, InputError
 from . import blend, catalogue, exposure, hallucination, render
+from .annealed import Denoiser
 from .blend import Blend
 from .detect import detect, full_width
 from .hallucination import Score
 from .layout import TEXTURE
+from .learned_blend import LEARNED, learned_blend
 from .source import Source, Start
 
 
@@ -78,8 +81,9 @@ class Deblended:
 
 
 def deblend(
-    images: Cutout | Sequence[Cutout], detections: Detections | None = None, *, seed: int = 0, draws: int = catalogue.DRAWS
-) -> Deblended:
+    images: Cutout | Sequence[Cutout], detections: Detections | None = None, *, seed: int = 0, draws: int = catalogue.DRAWS,
+    denoiser: Denoiser | None = None,
+) -> Deblended:  # fmt: skip
     """Find the sources of an image, or of several of one sky, or take them from a table, and fit them all.
 
     Parameters
@@ -90,6 +94,8 @@ def deblend(
         Their pixels in the first image, or coordinates where it has some; found where left out.
     draws
         From which errors come.
+    denoiser
+        A learned prior of what galaxies look like (`slipher.scene.annealed`), under which bright ones are fitted once more.
 
     Raises
     ------
@@ -97,6 +103,7 @@ def deblend(
         If nothing is found, none of the detections is in the image, or coordinates of several are missing.
     """
     images = (images,) if isinstance(images, Cutout) else tuple(images)
+    same_sky(images)
     image = images[0]
     ids, position = _found(images) if detections is None else _given(detections, image)
     inside = _inside(position, image)
@@ -105,6 +112,8 @@ def deblend(
             f"{image.id}: none of {len(position)} sources is in the image", expected="positions in its pixels", mend="Check x and y."
         )
     made = blend.take_apart(images, position[inside], more=detections is None)
+    if denoiser is not None:
+        made = learned_blend(made, denoiser)
     later = made.position[inside.sum() :]
     ids, position = ids + [str(len(ids) + 1 + i) for i in range(len(later))], np.concatenate([position, later])
     inside = np.append(inside, np.ones(len(later), bool))
@@ -178,8 +187,9 @@ def _scores(made: Blend) -> tuple[Score | None, ...]:
     """Of each source, where its texture is free."""
     groups = []
     for group, members, mask in zip(made.scene.groups, made.fitted.point.members, made.free[0], strict=True):
-        rough = np.asarray(mask[TEXTURE]).any((1, 2)) if TEXTURE in mask else np.zeros(group.n, bool)
-        found = hallucination.of_group(group, members, made.seen, made.fitted.point.sights) if rough.any() else [None] * group.n
+        pixels = next((mask[name] for name in (TEXTURE, LEARNED) if name in mask), jnp.zeros((group.n, 1, 1)))
+        rough, sights = np.asarray(pixels).any((1, 2)), made.fitted.point.sights
+        found = hallucination.of_group(group, members, made.seen, sights, made.denoiser) if rough.any() else [None] * group.n
         groups.append([one if free else None for one, free in zip(found, rough, strict=True)])
     return tuple(groups[g][i] for g, i in made.order)
 

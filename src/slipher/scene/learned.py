@@ -66,3 +66,24 @@ class Learned(Gridded):
         first = (self.flow.size - self.n) // 2
         inside = slice(first, first + self.n)
         return light_of(self.flow(values["texture"])[inside, inside])
+
+
+class Denoised(Gridded):
+    """Pixels of which the prior is what a denoiser makes of them (`slipher.scene.annealed`): x = mean + width xi.
+
+    Mean [n, n] and width are given, for they change in the course of a fit: as `mean` and `width` of `Start.given`.
+    """
+
+    n: int = eqx.field(static=True)
+    step: float = eqx.field(static=True, default=1.0)
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return (Parameter("log_light", "", r"\xi", Normal(0.0, 1.0), "of each pixel's x, about the given mean", (self.n, self.n)),)
+
+    def light(self, values: Values) -> Float[Array, "v u"]:
+        return light_of(self.image(values))
+
+    def image(self, values: Values) -> Float[Array, "v u"]:
+        """x."""
+        return values["mean"] + values["width"] * values["log_light"]
