@@ -34,7 +34,7 @@ class Part(NamedTuple):
     mask: dict[str, Array]
 
 
-def learned_blend(blend: Blend, denoiser: Denoiser, sigmas: tuple[float, ...] = annealed.SIGMAS) -> Blend:
+def learned_blend(blend: Blend, denoiser: Denoiser, sigmas: tuple[float, ...] = annealed.TO_MODE) -> Blend:
     """The most probable scene under the learned prior (`slipher.scene.annealed.most_probable`), and all that a blend says."""
     scene, point, free, order = changed(blend)
     best, settled = annealed.most_probable(scene, point, blend.seen, free, denoiser, sigmas)
