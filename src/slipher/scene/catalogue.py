@@ -8,6 +8,7 @@ SExtractor's XWIN), sizes radii of half the light, ellipticities those of second
 from itertools import pairwise
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,6 +39,7 @@ class Measured(NamedTuple):
     e_2: Float[Array, "*draw source"]
 
 
+@eqx.filter_jit
 def measured(group: Group, members: Members) -> Measured:
     """The sources of one group."""
     return jax.vmap(lambda start, u: _one(group.source, start, u))(*members)

@@ -15,7 +15,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
 from .exposure import Exposure
-from .normal import Free, bent, free_of, log_posterior, placed
+from .normal import Free, Known, bent, free_of, known, log_posterior, placed
 from .render import Point, Scene
 
 STEPS = 60
@@ -37,7 +37,6 @@ class Fitted(NamedTuple):
     steps: Int[Array, ""]
 
 
-@partial(jax.jit, static_argnames="steps")
 def fit(
     scene: Scene, point: Point, seen: tuple[Exposure, ...], free: Free, damping: Float[Array, ""] | float = 1.0, steps: int = STEPS
 ) -> Fitted:
@@ -50,18 +49,24 @@ def fit(
     damping
         Of the first step.
     """
+    # A program of its own, which errors share: half of what there is to compile is how H acts.
+    return _fit(scene, point, seen, free, known(scene, point, seen, free), jnp.asarray(damping, jnp.float32), steps)
+
+
+@partial(jax.jit, static_argnames="steps")
+def _fit(
+    scene: Scene, point: Point, seen: tuple[Exposure, ...], free: Free, about_pixels: Known, damping: Float[Array, ""], steps: int
+) -> Fitted:  # fmt: skip
     unravel = ravel_pytree(free_of(point))[1]
     enough = jnp.maximum(CONVERGED[0] * sum(jnp.sum(one.ivar > 0) for one in seen), CONVERGED[1])
 
     def at(row: Array) -> Point:
         return placed(point, unravel(row))
 
-    known = bent(scene, point, seen, free).known(ravel_pytree(free)[0])
-
     def one(state: tuple) -> tuple:
         row, _, damping, quiet, n = state
         about = bent(scene, at(row), seen, free)
-        step = about.solve(about.pull, known, damping, EXACT, GRADIENTS)
+        step = about.solve(about.pull, about_pixels, damping, EXACT, GRADIENTS)
         # H du is what the damped equations leave of the gradient.
         bend = about.pull - step.left - damping * about.prior * step.x
         promised = step.x @ about.pull - 0.5 * step.x @ bend
@@ -79,6 +84,6 @@ def fit(
         _, _, damping, quiet, n = state
         return (quiet < PATIENCE) & (damping < DAMPING[1]) & (n < steps)
 
-    start = ravel_pytree(free_of(point))[0], jnp.asarray(-jnp.inf), jnp.asarray(damping, jnp.float32), jnp.asarray(0), 0
+    start = ravel_pytree(free_of(point))[0], jnp.asarray(-jnp.inf), damping, jnp.asarray(0), 0
     row, value, _, quiet, n = jax.lax.while_loop(going, one, start)
     return Fitted(at(row), value, quiet >= PATIENCE, jnp.asarray(n))

@@ -8,39 +8,49 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .exposure import Exposure
-from .normal import Free, bent, free_of, placed
+from .normal import Free, Known, bent, free_of, known, placed
 from .render import Point, Scene
 
 GRADIENTS = 480  # at most
 EXACT = 1e-2, 1e-4  # of a draw's residual, and of a column's, over their right-hand sides
 
 
-@partial(jax.jit, static_argnames="n")
 def sample(key: PRNGKeyArray, scene: Scene, point: Point, seen: tuple[Exposure, ...], free: Free, n: int) -> Point:
     """Draws [draw, ...].
 
     A solution of H x = noise of covariance H has the covariance H^-1 (Papandreou & Yuille 2010): no matrix is made.
     """
+    return _sample(key, scene, point, seen, free, known(scene, point, seen, free), n)
+
+
+@partial(jax.jit, static_argnames="n")
+def _sample(
+    key: PRNGKeyArray, scene: Scene, point: Point, seen: tuple[Exposure, ...], free: Free, about_pixels: Known, n: int
+) -> Point:  # fmt: skip
     row, unravel = ravel_pytree(free_of(point))
     open_ = ravel_pytree(free)[0]
     about = bent(scene, point, seen, free)
-    known = about.known(open_)
 
     def one(key: PRNGKeyArray) -> Point:
-        return placed(point, unravel(row + open_ * about.solve(about.noise(key), known, 0.0, EXACT[0], GRADIENTS).x))
+        return placed(point, unravel(row + open_ * about.solve(about.noise(key), about_pixels, 0.0, EXACT[0], GRADIENTS).x))
 
     return jax.lax.map(one, jax.random.split(key, n))
 
 
-@jax.jit
 def covariance(scene: Scene, point: Point, seen: tuple[Exposure, ...], free: Free) -> Float[Array, "few few"]:
     """Of all parameters that are no pixels (`normal.places_of_few`), whatever the pixels are; zero where they are not free."""
+    return _covariance(scene, point, seen, free, known(scene, point, seen, free))
+
+
+@jax.jit
+def _covariance(
+    scene: Scene, point: Point, seen: tuple[Exposure, ...], free: Free, about_pixels: Known
+) -> Float[Array, "few few"]:  # fmt: skip
     about, open_ = bent(scene, point, seen, free), ravel_pytree(free)[0]
-    known = about.known(open_)
 
     def column(place: Array) -> Array:
         unit = jnp.zeros_like(open_).at[place].set(open_[place])
-        return about.solve(unit, known, 0.0, EXACT[1], GRADIENTS).x[about.places]
+        return about.solve(unit, about_pixels, 0.0, EXACT[1], GRADIENTS).x[about.places]
 
     found = jax.lax.map(column, jnp.asarray(about.places))
     return 0.5 * (found + found.T)

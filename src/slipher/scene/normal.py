@@ -193,27 +193,30 @@ class Bent(NamedTuple):
         x, left, *_, n = jax.lax.while_loop(lambda state: (state[3] > goal) & (state[4] < most), step, start)
         return Solved(x, left, n)
 
-    def known(self, free: Float[Array, "number"]) -> Known:
-        """What is known of the pixels' part of J'WJ; of a scene that has no free ones, nothing."""
-        pixels = free.at[self.places].set(0.0)
-        rank = min(RANK, len(free) - len(self.places))
-        if rank == 0:
-            return Known(jnp.zeros((len(free), 0)), jnp.zeros(0))
-        some = jax.random.normal(jax.random.key(SEED), (rank, len(free))) * pixels
 
-        def bent_(i: Array, found: Array) -> Array:
-            return found.at[i].set(pixels * (self.bend(some[i]) - self.prior * some[i]))
+@jax.jit
+def known(scene: Scene, point: Point, seen: tuple[Exposure, ...], free: Free) -> Known:
+    """What is known of the pixels' part of J'WJ; of a scene that has no free ones, nothing."""
+    about, open_ = bent(scene, point, seen, free), ravel_pytree(free)[0]
+    pixels = open_.at[about.places].set(0.0)
+    rank = min(RANK, len(open_) - len(about.places))
+    if rank == 0:
+        return Known(jnp.zeros((len(open_), 0)), jnp.zeros(0))
+    some = jax.random.normal(jax.random.key(SEED), (rank, len(open_))) * pixels
 
-        found = jax.lax.fori_loop(0, jnp.where(jnp.any(pixels > 0), rank, 0), bent_, jnp.zeros_like(some))
-        # Nystroem's approximation Y' (S'Y)^-1 Y of S'Y, its inverse without what rounding made of the smallest eigenvalues.
-        middle = found @ some.T
-        sizes, vectors = jnp.linalg.eigh(0.5 * (middle + middle.T))
-        kept = sizes > TINY * sizes[-1]
-        root = (vectors * jnp.where(kept, 1.0 / jnp.sqrt(jnp.where(kept, sizes, 1.0)), 0.0)).T @ found
-        size, mixing = jnp.linalg.eigh(root @ root.T)
-        usable = size > TINY * size[-1]
-        directions = root.T @ (mixing / jnp.sqrt(jnp.where(usable, size, 1.0)))
-        return Known(jnp.where(usable, directions, 0.0), jnp.where(usable, size, 0.0))
+    def bent_(i: Array, found: Array) -> Array:
+        return found.at[i].set(pixels * (about.bend(some[i]) - about.prior * some[i]))
+
+    found = jax.lax.fori_loop(0, jnp.where(jnp.any(pixels > 0), rank, 0), bent_, jnp.zeros_like(some))
+    # Nystroem's approximation Y' (S'Y)^-1 Y of S'Y, its inverse without what rounding made of the smallest eigenvalues.
+    middle = found @ some.T
+    sizes, vectors = jnp.linalg.eigh(0.5 * (middle + middle.T))
+    kept = sizes > TINY * sizes[-1]
+    root = (vectors * jnp.where(kept, 1.0 / jnp.sqrt(jnp.where(kept, sizes, 1.0)), 0.0)).T @ found
+    size, mixing = jnp.linalg.eigh(root @ root.T)
+    usable = size > TINY * size[-1]
+    directions = root.T @ (mixing / jnp.sqrt(jnp.where(usable, size, 1.0)))
+    return Known(jnp.where(usable, directions, 0.0), jnp.where(usable, size, 0.0))
 
 
 def bent(scene: Scene, point: Point, seen: tuple[Exposure, ...], free: Free) -> Bent:
