@@ -66,18 +66,15 @@ def _one(source: Source, start, u: dict[str, Array]) -> Measured:
     return Measured(position, jnp.sum(fluxes, 0), radius, (xx - yy) / (xx + yy), 2.0 * xy / (xx + yy))
 
 
-def _moved(group: Group, members: Members, u: U) -> Measured:
-    """What a group's sources are in draws of u [draw, source, ...], to first order: as Laplace's Gaussian has them.
+@eqx.filter_jit
+def _moved(group: Group, members: Members, u: U) -> tuple[Measured, Measured]:
+    """What a group's sources are, and are in draws of u [draw, source, ...], to first order: as Laplace's Gaussian has them.
 
     Two lights of one source exchange flux, far beyond where that is linear in u; what they have together is not to scatter by that.
     """
-
-    def one(some: U) -> Measured:
-        tangent = members._replace(start=jax.tree.map(jnp.zeros_like, members.start), u=jax.tree.map(jnp.subtract, some, members.u))
-        best, off = jax.jvp(lambda m: measured(group, m), (members,), (tangent,))
-        return jax.tree.map(jnp.add, best, off)
-
-    return jax.jit(jax.vmap(one))(u)
+    best, moves = jax.linearize(lambda own: measured(group, members._replace(u=own)), members.u)
+    each = jax.vmap(lambda some: jax.tree.map(jnp.add, best, moves(jax.tree.map(jnp.subtract, some, members.u))))(u)
+    return best, each
 
 
 def _size(light: Light, values: Values) -> Float[Array, ""]:
@@ -108,10 +105,8 @@ def table(key: PRNGKeyArray, blend: Blend, n: int = DRAWS) -> Table:
     """A row for each source, in the order in which they came: x, y, flux_BAND, color_BAND_NEXT, half_light_radius, e_1, e_2,
     each with its `_err`, colors in magnitudes of the images' own units; and `point`, of which there is no size or shape."""
     draws = _draws(key, blend, n)
-    best = _in_order(blend, [measured(g, m) for g, m in zip(blend.scene.groups, blend.fitted.point.members, strict=True)])
-    each = _in_order(
-        blend, [_moved(g, m, d.u) for g, m, d in zip(blend.scene.groups, blend.fitted.point.members, draws.members, strict=True)]
-    )
+    groups = zip(blend.scene.groups, blend.fitted.point.members, draws.members, strict=True)
+    best, each = (_in_order(blend, list(some)) for some in zip(*(_moved(g, m, d.u) for g, m, d in groups), strict=True))
     errors = Measured(*(np.sqrt(np.mean((a - b) ** 2, 0)) for a, b in zip(each, best, strict=True)))
     columns = {}
     for axis, name in enumerate("xy"):

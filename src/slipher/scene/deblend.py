@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from astropy.table import Table
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 
 from ..data.detections import Detections
 from ..data.image import Cutout, same_sky
@@ -22,7 +22,6 @@ from .detect import detect, full_width
 from .hallucination import Score
 from .layout import TEXTURE
 from .learned_blend import LEARNED, learned_blend
-from .source import Source, Start
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -171,13 +170,8 @@ def _inside(position: Float[np.ndarray, "source 2"], image: Cutout) -> Bool[np.n
 def _view(made: Blend, which: int, image: Cutout) -> View:
     """What the exposure of that number shows, sources in their order."""
     seen, sight = made.seen[which], made.fitted.point.sights[which]
-    q, response, groups = exposure.frequencies(seen), exposure.response(seen, sight.shift), []
-    for group, members in zip(made.scene.groups, made.fitted.point.members, strict=True):
-
-        def one(each: tuple[Start, dict[str, Array]], source: Source = group.source) -> Array:
-            return exposure.image(seen, render.one_source(source, *each, seen, q) * response)
-
-        groups.append(np.asarray(jax.jit(lambda each, one=one: jax.lax.map(one, each))(members)))
+    both = zip(made.scene.groups, made.fitted.point.members, strict=True)
+    groups = [np.asarray(render.each_source(group, members, seen, sight)) for group, members in both]
     each = np.stack([groups[g][i] for g, i in made.order])
     model = each.sum(0) + np.asarray(sight.background)[:, None, None]
     return View(image=image, model=model.astype(np.float32), sources=each)

@@ -15,6 +15,7 @@ score network an estimate with random signs, mean_k z_k (H z_k) (Hutchinson 1990
 from collections.abc import Callable
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -90,34 +91,38 @@ def of_group(
     group: Group, members: Members, seen: tuple[Exposure, ...], sights: tuple[Sight, ...], denoiser: Denoiser | None = None
 ) -> list[Score]:  # fmt: skip
     """Of the sources of a group of which the first light has texture, or a learned prior of this denoiser, in their order."""
-    shape = group.source.lights[0].morphology
-
-    def one(each: tuple[Start, dict[str, Array]]) -> tuple[Array, Array]:
-        start, u = each
-        values = values_of(group.source, start, u)
-        light = jnp.maximum(shape.light(of_part(values, "light_0")), 0.0)
-        flux, position = group.source.fluxes(values, start)[0], start.position + values["offset"]
-        return light, of_likelihood(light, shape.step, flux, position, seen, tuple(sight.shift for sight in sights))
-
-    found = jax.jit(lambda members: jax.lax.map(one, tuple(members)))(members)
+    shape, name = group.source.lights[0].morphology, "light_0"
+    light, said = (np.asarray(x, np.float64) for x in _of_members(group, members, seen, tuple(sight.shift for sight in sights)))
     if isinstance(shape, Denoised):
-        prior = _of_denoiser(denoiser, members.start.given, members.u)
+        given, noise = members.start.given, members.u[f"{name}.log_light"]
+        each = zip(given[f"{name}.mean"] + given[f"{name}.width"][:, None, None] * noise, given[f"{name}.width"], strict=True)
+        prior = [np.asarray(_of_denoiser(denoiser, x, width), np.float64) for x, width in each]
     else:
-        prior = np.broadcast_to(of_field(shape, shape.n), found[0].shape)
-    light, said = (np.asarray(x, np.float64) for x in found)
+        prior = np.broadcast_to(of_field(shape, shape.n), light.shape)
     return [Score(*each) for each in zip(light, said, prior, strict=True)]
 
 
-def _of_denoiser(denoiser: Denoiser, given: dict[str, Array], u: dict[str, Array]) -> Float[np.ndarray, "source v u"]:
-    """F of the prior that images were fitted under, at the last noise."""
-    name = "light_0"
-    width, keys = given[f"{name}.width"], jax.random.split(jax.random.key(SEED), len(u[f"{name}.log_light"]))
-    x = given[f"{name}.mean"] + width[:, None, None] * u[f"{name}.log_light"]
-    made = [
-        of_score(key, lambda y, sigma=sigma: (denoiser(y, sigma) - y) / sigma**2, one)
-        for key, one, sigma in zip(keys, x, width, strict=True)
-    ]
-    return np.asarray(jnp.stack(made), np.float64)
+@eqx.filter_jit
+def _of_members(
+    group: Group, members: Members, seen: tuple[Exposure, ...], u: tuple[Float[Array, "*band 2"], ...]
+) -> tuple[Float[Array, "source v u"], Float[Array, "source v u"]]:
+    """Light of each source, and F of the likelihood."""
+    shape = group.source.lights[0].morphology
+
+    def one(each: tuple[Start, dict[str, Array]]) -> tuple[Array, Array]:
+        start, numbers = each
+        values = values_of(group.source, start, numbers)
+        light = jnp.maximum(shape.light(of_part(values, "light_0")), 0.0)
+        flux, position = group.source.fluxes(values, start)[0], start.position + values["offset"]
+        return light, of_likelihood(light, shape.step, flux, position, seen, u)
+
+    return jax.lax.map(one, tuple(members))
+
+
+@eqx.filter_jit
+def _of_denoiser(denoiser: Denoiser, x: Float[Array, "v u"], sigma: Float[Array, ""]) -> Float[Array, "v u"]:
+    """F of the prior that an image was fitted under, at the last noise."""
+    return of_score(jax.random.key(SEED), lambda y: (denoiser(y, sigma) - y) / sigma**2, x)
 
 
 def _correlations(seen: Exposure) -> Complex[Array, "band ky kx"]:

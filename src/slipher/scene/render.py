@@ -71,6 +71,13 @@ def one_source(source: Source, start: Start, u: U, seen: Exposure, q: Frequencie
     return whole * exposures.phase(seen, start.position + values["offset"])
 
 
+@eqx.filter_jit
+def each_source(group: Group, members: Members, seen: Exposure, sight: Sight) -> Float[Array, "source band y x"]:
+    """What an exposure shows of each source of a group alone."""
+    q, response = exposures.frequencies(seen), exposures.response(seen, sight.shift)
+    return jax.lax.map(lambda each: exposures.image(seen, one_source(group.source, *each, seen, q) * response), tuple(members))
+
+
 def transform(scene: Scene, point: Point, which: int, seen: Exposure) -> Complex[Array, "band ky kx"]:
     """Of all sources together as the exposure of number `which` shows them, PSF included."""
     q = exposures.frequencies(seen)
