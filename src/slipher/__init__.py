@@ -53,11 +53,11 @@ __all__ = [
 ]
 __version__ = version("slipher")
 
-_LATER = dict.fromkeys(("fit", "fit_rows", "simulate", "zero_points"), "slipher.models") | {"deblend": "slipher.scene.deblend"}
+_LATER = dict.fromkeys(("deblend", "fit", "fit_rows", "simulate", "zero_points"), "slipher.models")
 
 
 def __getattr__(name: str):
-    """`fit`, `fit_rows`, `simulate`, `zero_points` and `deblend`, at the cost of importing JAX (PEP 562)."""
+    """`deblend`, `fit`, `fit_rows`, `simulate` and `zero_points`, at the cost of importing JAX (PEP 562)."""
     if name not in _LATER:
         raise AttributeError(f"module 'slipher' has no attribute {name!r}")
     return getattr(import_module(_LATER[name]), name)

@@ -215,7 +215,7 @@ def command(tmp_path, monkeypatch):
     one = image(None)
     np.savez(tmp_path / "field.npz", flux=one.flux, ivar=one.ivar, psf=one.psf, bands=np.array(BANDS))
     Table({"id": IDS, "x": np.arange(4.0), "y": np.arange(4.0), "z": [0.4, 0.3, 0.4, 0.2]}).write(tmp_path / "sources.csv")
-    monkeypatch.setattr("slipher.scene.deblend.deblend", lambda images, detections, seed: scene(*images))
+    monkeypatch.setattr("slipher.models.deblended.deblend", lambda images, detections, prior, seed: scene(*images))
     call = ["deblend", str(tmp_path / "field.npz"), "--catalog", str(tmp_path / "sources.csv"), "--out", str(tmp_path / "out")]
     return lambda *more: CliRunner().invoke(app, [*call, *more])
 
@@ -257,7 +257,7 @@ def two_images(folder: Path) -> list[str]:
 
 def test_what_is_said_of_several_images_reaches_each(tmp_path, monkeypatch, asked):
     came = []
-    monkeypatch.setattr("slipher.scene.deblend.deblend", lambda images, detections, seed: came.extend(images) or scene(*images))
+    monkeypatch.setattr("slipher.models.deblended.deblend", lambda images, detections, prior, seed: came.extend(images) or scene(*images))
     more = ["--zero-point", "27,26.5", "--zero-point", "25.9", "--filters", "sdss2010-g,sdss2010-r", "--filters", "acs_wfc-F850LP"]
     ran = CliRunner().invoke(app, ["deblend", *two_images(tmp_path), *more, "--no-refine"])
     assert ran.exit_code == 0, ran.output
@@ -270,7 +270,7 @@ def test_what_is_said_of_several_images_reaches_each(tmp_path, monkeypatch, aske
 
 def test_several_images_are_written_to_one_file_and_have_a_figure_each(tmp_path, monkeypatch):
     came = []
-    monkeypatch.setattr("slipher.scene.deblend.deblend", lambda images, detections, seed: came.extend(images) or scene(*images))
+    monkeypatch.setattr("slipher.models.deblended.deblend", lambda images, detections, prior, seed: came.extend(images) or scene(*images))
     ran = CliRunner().invoke(app, ["deblend", *two_images(tmp_path), "--out", str(tmp_path / "out")])
     assert ran.exit_code == 0, ran.output
     assert {path.name for path in (tmp_path / "out").glob("*.png")} == {"scene.png", "scene-2.png"}
@@ -296,7 +296,12 @@ def test_several_images_are_written_to_one_file_and_have_a_figure_each(tmp_path,
     ],
 )
 def test_wrong_calls_are_refused_before_the_fit(command, monkeypatch, more, words):
-    monkeypatch.setattr("slipher.scene.deblend.deblend", lambda *args, **how: pytest.fail("fitted"))
+    monkeypatch.setattr("slipher.models.deblended.deblend", lambda *args, **how: pytest.fail("fitted"))
     ran = command(*more)
     assert ran.exit_code == 2
     assert words in " ".join(ran.output.split())
+
+
+def test_a_prior_that_there_is_not_is_refused():
+    with pytest.raises(InputError, match="the prior 'none'"):
+        deblended.deblend((), prior="none")

@@ -1,5 +1,6 @@
 """Fits and draws under a denoiser: of a Gaussian prior, of which the denoiser and all that follows are known."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -112,7 +113,7 @@ def test_a_scene_with_learned_galaxies_shows_the_same_and_keeps_the_order():
     assert [isinstance(after.groups[g].source.lights[0].morphology, Denoised) for g, _ in order] == [True, False, True]
     for (g, i), xy in zip(order, position, strict=True):
         np.testing.assert_allclose(there.members[g].start.position[i], xy)
-    old, new = (np.asarray(render.draw(s, p, 0, seen)) for s, p in ((scene, whole), (after, there)))
+    old, new = (np.asarray(eqx.filter_jit(render.draw)(s, p, 0, seen)) for s, p in ((scene, whole), (after, there)))
     # Stamps end; what profiles have beyond theirs is lost.
     assert np.abs(new - old).max() < 0.01 * old.max()
     assert abs(new.sum() / old.sum() - 1.0) < 0.01

@@ -316,6 +316,9 @@ def deblend(
     zero_point: Annotated[
         list[str] | None, typer.Option(metavar="MAG", help="AB magnitude of a flux of one: 27, or 27,26,... by band.")
     ] = None,
+    prior: Annotated[
+        str, typer.Option(metavar="NAME", help="What bright galaxies look like: profiles (with texture), or learned.")
+    ] = "profiles",
     filters: Annotated[
         list[str] | None,
         typer.Option(metavar="NAMES", rich_help_panel=POPULATIONS, help="Filter of each band, in their order: hsc2017-g,hsc2017-r,..."),
@@ -349,7 +352,7 @@ def deblend(
     physics = _physics(filters, redshift, ebv, wanted=populations)
     if physics is not None:
         physics |= {"sampler": _sampler(None, refine, usual="refined")}
-    deblending.run(images, catalog, None if out is None else _made(out), declared, physics, seed=seed)
+    deblending.run(images, catalog, None if out is None else _made(out), declared, physics, prior=prior, seed=seed)
 
 
 def _physics(filters: list[str] | None, redshift: str | None, ebv: float | None, *, wanted: bool | None) -> dict | None:

@@ -126,8 +126,9 @@ def redshifts(text: str | None, catalogue: Path | None) -> float | np.ndarray | 
 
 
 def run(
-    files: Sequence[Path], catalogue: Path | None, folder: Path | None, declared: Sequence[dict], physics: dict | None, *, seed: int
-) -> None:
+    files: Sequence[Path], catalogue: Path | None, folder: Path | None, declared: Sequence[dict], physics: dict | None, *,
+    prior: str, seed: int,
+) -> None:  # fmt: skip
     """Read, fit, print and write; `physics` are arguments of `slipher.models.deblended.populations`, or None for none.
 
     `declared` is what is said of each image (`of_images.declarations`); in `physics` `filters` and `redshift` are as they were typed
@@ -142,14 +143,13 @@ def run(
     detections = None if catalogue is None else read_detections(catalogue)
 
     from slipher.models import deblended  # what is wrong with files is said before anything heavy is imported
-    from slipher.scene.deblend import deblend
 
     if physics is not None:  # what is declared wrongly is said before the fit, not after
         names = filters_of(physics["filters"], images, deblended.bands_of(images))
         curves, _ = deblended.declared(images, names)
         physics |= {"filters": curves, "redshift": redshifts(physics["redshift"], catalogue)}
     with terminal.waiting(f"fitting {' and '.join(one.id for one in images)}"):
-        found = deblend(images, detections, seed=seed)
+        found = deblended.deblend(images, detections, prior=prior, seed=seed)
     show(found)
     made = None if physics is None else _populations(found, physics, seed)
     if folder is not None:

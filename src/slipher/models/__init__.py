@@ -6,6 +6,7 @@ from ..errors import InputError
 from . import emulator, hybrid_learning, latent_recipe, morphology_recipe, photometric_recipe, recipe_text
 from . import recipe as galaxy
 from .calibration import calibrate
+from .deblended import deblend
 from .fitting import fit
 from .mocks import simulate
 from .rows import fit_rows
@@ -13,7 +14,20 @@ from .shipped import card, names
 from .spectrum_latents import Latents, latents, neighbours
 from .zero_points import zero_points
 
-__all__ = ["Latents", "calibrate", "card", "fit", "fit_rows", "latents", "names", "neighbours", "simulate", "train", "zero_points"]
+__all__ = [
+    "Latents",
+    "calibrate",
+    "card",
+    "deblend",
+    "fit",
+    "fit_rows",
+    "latents",
+    "names",
+    "neighbours",
+    "simulate",
+    "train",
+    "zero_points",
+]
 
 KINDS = {
     "galaxy": galaxy, "photometry": photometric_recipe, "latents": latent_recipe, "hybrid": hybrid_learning, "emulator": emulator,

@@ -22,6 +22,7 @@ import numpy as np
 from astropy.table import Table
 from jaxtyping import Float
 
+from ..data.detections import Detections
 from ..data.image import Cutout
 from ..data.photometry import Catalogue
 from ..data.photometry_checks import catalogue_from_arrays, curves_of
@@ -29,11 +30,15 @@ from ..data.photometry_units import ZERO_POINT_MAG
 from ..errors import Flag, InputError
 from ..grids.filters import FilterCurve
 from ..inference.posterior import Posterior
+from ..scene import deblend as scenes
+from ..scene.catalogue import DRAWS
 from ..scene.deblend import Deblended
+from . import shipped
 from .answer import rng_of
 from .fitting import fit
 from .rows import PERCENTILES, columns_of
 
+PRIORS = ("profiles", "learned")
 QUANTITIES = ("redshift", "log_mstar", "log_sfr_100myr", "log_ssfr_100myr", "age_mw_gyr", "age_lw_gyr", "log_zstar", "a_v")
 JUDGED = ("chi2_per_band", "novelty", "n_bands", "peak_sn")
 RENAMED = {"status": "population_status", "flags": "population_flags"}  # a scene's table has flags of its own
@@ -41,6 +46,34 @@ HEAVIER = ("log(Msun)", "log(Msun / yr)")  # units of what a factor of all fluxe
 UNSEEN = 3.0  # errors of a linear fit below which a flux is taken from it
 Filters = Sequence[str | FilterCurve]
 Redshifts = float | Float[np.ndarray, "source"] | None
+
+
+def deblend(
+    images: Cutout | Sequence[Cutout], detections: Detections | None = None, *, prior: str = "profiles", seed: int = 0, draws: int = DRAWS
+) -> Deblended:
+    """Find the sources of an image, or of several of one sky, or take them from a table, and fit them all.
+
+    Parameters
+    ----------
+    images
+        Several need coordinates, and names for their bands; pixels of the catalogue are those of the first.
+    detections
+        Their pixels in the first image, or coordinates where it has some; found where left out.
+    prior
+        What bright galaxies look like: "profiles" with texture, or, some times slower, as "learned" from simulated galaxies
+        (`slipher.scene.annealed`).
+    draws
+        From which errors come.
+
+    Raises
+    ------
+    InputError
+        For another prior; if nothing is found, none of the detections is in the image, or coordinates of several are missing.
+    """
+    if prior not in PRIORS:
+        raise InputError(f"the prior {prior!r}", expected=" or ".join(PRIORS), mend="Choose one of those.")
+    denoiser = shipped.morphology().trained.denoiser if prior == "learned" else None
+    return scenes.deblend(images, detections, seed=seed, draws=draws, denoiser=denoiser)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

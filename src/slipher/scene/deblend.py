@@ -1,4 +1,4 @@
-"""From an image to its sources: what `slipher deblend` does, and `slipher.scene.deblend` from Python.
+"""From an image to its sources: what `slipher deblend` does, and `slipher.deblend` from Python (`slipher.models.deblended`).
 
 image --detect (or a catalogue)--> positions --blend--> scene --catalogue--> fluxes, places, shapes, with errors
 """
@@ -124,7 +124,7 @@ def deblend(
     whole = _complete(table, ids, position, inside, images)
     whole.meta = {
         "images": [one.id for one in images], "source": [one.source for one in images], "sha256": [one.checksum for one in images],
-        "seed": seed, "draws": draws,
+        "seed": seed, "draws": draws, "prior": "profiles" if denoiser is None else "learned",
     }  # fmt: skip
     return Deblended(table=whole, views=views, scores=scores, converged=bool(made.fitted.converged), blend=made)
 

@@ -77,11 +77,7 @@ def _some(group: Group, some: Members, mask: dict[str, Array], each: Int[np.ndar
 def _pixels(part: Part) -> Part:
     """With free pixels for the profile with texture."""
     shape, (start, u) = part.group.source.lights[0].morphology, part.members
-
-    def image(start: Start, u: dict[str, Array]) -> Float[Array, "v u"]:
-        return log_brightness(shape.light(of_part(values_of(part.group.source, start, u), LIGHT)))
-
-    x = jax.vmap(image)(start, u)
+    x = _images(part.group, part.members)
     old = {f"{LIGHT}.{p.name}" for p in shape.parameters}
     taken = jnp.max(part.mask[TEXTURE], (1, 2))[:, None, None]
 
@@ -92,3 +88,13 @@ def _pixels(part: Part) -> Part:
     members = Members(start._replace(given=given, about=other(start.about)), other(u) | {LEARNED: jnp.zeros_like(x)})
     source = eqx.tree_at(lambda one: one.lights[0].morphology, part.group.source, Denoised(shape.n, shape.step))
     return Part(Group(source, part.group.n), members, other(part.mask) | {LEARNED: jnp.broadcast_to(taken, x.shape)})
+
+
+@eqx.filter_jit
+def _images(group: Group, members: Members) -> Float[Array, "source v u"]:
+    """x of the first light of each."""
+
+    def image(start: Start, u: dict[str, Array]) -> Float[Array, "v u"]:
+        return log_brightness(group.source.lights[0].morphology.light(of_part(values_of(group.source, start, u), LIGHT)))
+
+    return jax.vmap(image)(*members)
