@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_render import image, members, moffat, seen
+from test_render import DRAW, image, members, moffat, seen
 
 from slipher.errors import InputError
 from slipher.grids.filters import load_filters
@@ -168,7 +168,7 @@ def test_dust_is_found_where_there_is_dust():
     scene = Scene((Group(source, 1),), 2)
     clear = members(source, [(22.3, 19.8)], [[8.0, 10.0]], log_radius=1.6, shear_1=0.2, shear_2=0.1, log_tau=0.3)
     truth = render.Point((clear,), (Sight(jnp.zeros((2, 2)), jnp.zeros(2)),))
-    shown = np.asarray(render.draw(scene, truth, 0, seen(n_bands=2)), np.float64)
+    shown = np.asarray(DRAW(scene, truth, 0, seen(n_bands=2)), np.float64)
     noisy = shown + noise * np.random.default_rng(0).standard_normal(shown.shape)
     observed = exposure(noisy, np.full_like(noisy, noise**-2), np.stack([moffat()] * 2))
     begin = truth._replace(members=(clear._replace(u=jax.tree.map(jnp.zeros_like, clear.u)),))

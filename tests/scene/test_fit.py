@@ -1,5 +1,6 @@
 """Fits of scenes: what was put in comes out, within errors that are those of the noise."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +18,7 @@ SHAPE, NOISE = (35, 41), 0.02
 STARTS = np.array([(14.0, 15.0), (24.0, 20.0)])
 SOURCE = kind(Sersic(), 2)
 SCENE = Scene((Group(SOURCE, 2),), 2)
+DRAW, RESIDUALS = eqx.filter_jit(render.draw), eqx.filter_jit(normal.residuals)
 
 
 def point(source: Source = SOURCE, u: dict | None = None, background: float = 0.0) -> render.Point:
@@ -43,7 +45,7 @@ def blank() -> Exposure:
 
 def observed(seed: int, source: Source = SOURCE, u: dict | None = None) -> Exposure:
     one = blank()
-    shown = render.draw(Scene((Group(source, 2),), 2), point(source, truth(seed) if u is None else u, 0.01), 0, one)
+    shown = DRAW(Scene((Group(source, 2),), 2), point(source, truth(seed) if u is None else u, 0.01), 0, one)
     noise = NOISE * np.random.default_rng([seed, 1]).standard_normal(shown.shape)
     return exposure(np.asarray(shown) + noise, np.asarray(one.ivar), np.stack([moffat()] * 2))
 
@@ -55,7 +57,7 @@ def test_a_blend_comes_apart():
         seen = (observed(seed),)
         found = fit.fit(SCENE, point(), seen, ALL)
         assert found.converged
-        left = normal.residuals(SCENE, found.point, seen)[0]
+        left = RESIDUALS(SCENE, found.point, seen)[0]
         assert float(jnp.mean(left**2)) == pytest.approx(NOISE**2, rel=0.1)
         flat = [
             np.asarray(jax.flatten_util.ravel_pytree(normal.free_of(p))[0]) for p in (found.point, point(u=truth(seed), background=0.01))
@@ -70,9 +72,8 @@ def test_a_blend_comes_apart():
 def test_preconditioned_gradients_find_what_a_dense_solution_does():
     seen = (observed(1),)
     here = point(u=truth(1))
-    about = normal.bent(SCENE, here, seen, ALL)
-    n = about.pull.size
-    bend = np.asarray(jax.vmap(about.bend)(jnp.eye(n)), np.float64)
+    n = jax.flatten_util.ravel_pytree(ALL)[0].size
+    bend = np.asarray(jax.jit(lambda here: jax.vmap(normal.bent(SCENE, here, seen, ALL).bend)(jnp.eye(n)))(here), np.float64)
     np.testing.assert_allclose(bend, bend.T, rtol=1e-3, atol=1e-3 * np.abs(bend).max() ** 0.5)
     places = normal.places_of_few(here)
     assert sorted(places) == list(range(n))
@@ -97,8 +98,9 @@ def test_draws_have_the_covariance_that_is_stated():
 def test_the_gradient_is_that_of_the_posterior():
     seen, here = (observed(2),), point(u=truth(3))
     row, unravel = jax.flatten_util.ravel_pytree(normal.free_of(here))
-    want = jax.grad(lambda row: normal.log_posterior(SCENE, normal.placed(here, unravel(row)), seen))(row)
-    np.testing.assert_allclose(normal.bent(SCENE, here, seen, ALL).pull, want, rtol=1e-3, atol=1e-3 * float(jnp.abs(want).max()))
+    want = jax.jit(jax.grad(lambda row: normal.log_posterior(SCENE, normal.placed(here, unravel(row)), seen)))(row)
+    pull = jax.jit(lambda here: normal.bent(SCENE, here, seen, ALL).pull)(here)
+    np.testing.assert_allclose(pull, want, rtol=1e-3, atol=1e-3 * float(jnp.abs(want).max()))
 
 
 def test_texture_is_found_where_there_is_texture():
@@ -110,7 +112,7 @@ def test_texture_is_found_where_there_is_texture():
     smooth = fit.fit(SCENE, point(), seen, ALL)
     scene = Scene((Group(rough, 2),), 2)
     found = fit.fit(scene, point(rough), seen, normal.opened(point(rough)))
-    chi2 = [float(jnp.mean(normal.residuals(s, f.point, seen)[0] ** 2)) / NOISE**2 for s, f in ((SCENE, smooth), (scene, found))]
+    chi2 = [float(jnp.mean(RESIDUALS(s, f.point, seen)[0] ** 2)) / NOISE**2 for s, f in ((SCENE, smooth), (scene, found))]
     assert chi2[0] > 1.3
     assert chi2[1] < 1.05
     np.testing.assert_allclose(found.point.members[0].u["light_0.log_flux"], 1.5, rtol=0.05)

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +21,7 @@ from slipher.scene.spectrum import Free
 
 SHAPE = (45, 51)
 START = (22.3, 19.8)
+DRAW = eqx.filter_jit(render.draw)
 
 
 def profile(r: np.ndarray) -> np.ndarray:
@@ -54,7 +56,7 @@ def members(source: Source, starts, fluxes, **values: float) -> Members:
 def image(source: Source, one: Exposure, starts=(START,), fluxes=(1.0,), shift=(0.0, 0.0), background=0.0, **values) -> np.ndarray:
     scene = Scene((Group(source, len(starts)),), source.lights[0].spectrum.n_bands)
     sight = Sight(jnp.tile(jnp.asarray(shift, jnp.float32), (len(one.bands), 1)), jnp.full(len(one.bands), background, jnp.float32))
-    return np.asarray(render.draw(scene, render.Point((members(source, starts, fluxes, **values),), (sight,)), 0, one))
+    return np.asarray(DRAW(scene, render.Point((members(source, starts, fluxes, **values),), (sight,)), 0, one))
 
 
 def kind(morphology: Morphology, n_bands: int = 1) -> Source:
@@ -131,9 +133,9 @@ def test_scenes_are_mapped_over():
     starts = [(20.0, 20.0), (25.5, 22.25), (30.0, 18.0)]
     points = [render.Point((members(source, [s], [1.0]),), (Sight(jnp.zeros((1, 2)), jnp.zeros(1)),)) for s in starts]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *points)
-    got = jax.vmap(lambda point: render.draw(scene, point, 0, one))(stacked)
+    got = jax.jit(jax.vmap(lambda point: render.draw(scene, point, 0, one)))(stacked)
     for single, point in zip(got, points, strict=True):
-        np.testing.assert_allclose(single, render.draw(scene, point, 0, one), atol=1e-6)
+        np.testing.assert_allclose(single, DRAW(scene, point, 0, one), atol=1e-6)
 
 
 @pytest.mark.parametrize("what", ["shapes", "bands", "dark"])
