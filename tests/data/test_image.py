@@ -218,3 +218,13 @@ def test_the_real_images(shared_data):
         one = read_image(field / f"Cut_{name}1.fits", psf=field / f"PSF_{name}.fits")
         assert one.flux.shape[1:] == (side, side)
         assert one.wcs is not None
+
+
+def test_the_noise_of_a_crowded_image_is_not_its_sources():
+    """Light everywhere, so that there is no sky: 0.05 is what pixels scatter by."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:60, :60]
+    places, widths = rng.uniform(0, 60, (40, 2)), rng.uniform(2.0, 6.0, 40)
+    light = sum(np.exp(-0.5 * ((x - a) ** 2 + (y - b) ** 2) / s**2) for (a, b), s in zip(places, widths, strict=True))
+    image = light + 0.05 * rng.standard_normal(light.shape)
+    assert np.sqrt(1.0 / cutout(image, psf_fwhm=4.0).ivar.max()) == pytest.approx(0.05, rel=0.2)

@@ -20,6 +20,7 @@ LEAST = 5  # pixels of a side
 UNNAMED = "band_{}"  # the name of a band that has none
 SAME_MAG = 0.005  # by which zero points of one band may differ
 CLIP, CLIPS = 4.0, 10  # of the noise' sd, where it is estimated
+APART = 2  # pixels, of differences that show noise
 GIVE_PSF = "Give one image of a star, background taken off, for each band (--psf FILE), or its width (--psf-fwhm PIXELS)."
 GIVE_WCS = "Add the keywords of one, or fit the images one by one."
 GIVE_NAMES = "Name the bands of each image, those of different filters differently (bands=, --bands)."
@@ -186,7 +187,7 @@ def _weights(images: np.ndarray, variance, ivar, bad: Bool[np.ndarray, "band y x
     if variance is not None and ivar is not None:
         raise InputError("variance and ivar", expected="one of them", mend="Leave one out.")
     if variance is None and ivar is None:
-        sky = [_noise(image[np.isfinite(image) & ~out]) for image, out in zip(images, bad, strict=True)]
+        sky = [_noise(np.where(out, np.nan, image)) for image, out in zip(images, bad, strict=True)]
         return np.broadcast_to(np.array(sky)[:, None, None] ** -2.0, images.shape), Flag.VARIANCE_ESTIMATED
     given = _like(variance if ivar is None else ivar, images, "variance" if ivar is None else "ivar")
     # An ivar of zero is how it is said that there is nothing; a variance of zero is a mistake.
@@ -196,10 +197,17 @@ def _weights(images: np.ndarray, variance, ivar, bad: Bool[np.ndarray, "band y x
     return weight, Flag.NON_POSITIVE_ERRORS if (wrong & ~bad).any() else NO_FLAG
 
 
-def _noise(pixels: Float[np.ndarray, "pixel"]) -> float:
-    """sd of the sky: of differences from the median, bright ones clipped."""
+def _noise(image: Float[np.ndarray, "y x"]) -> float:
+    """sd of the sky: of differences from the median, bright ones clipped; or, where sources leave no sky, of what is not smooth.
+
+    That is bent along both axes at once (Immerkaer 1996, CVIU 64, 300), between pixels that are `APART`: resampling makes neighbours alike.
+    """
+    pixels = image[np.isfinite(image)]
     clipped = sigma_clip(pixels, sigma_lower=np.inf, sigma_upper=CLIP, maxiters=CLIPS, stdfunc="mad_std", masked=False)
-    sd = mad_std(clipped) if clipped.size else 0.0
+    once = image[APART:-APART] - 0.5 * (image[2 * APART :] + image[: -2 * APART])
+    bend = once[:, APART:-APART] - 0.5 * (once[:, 2 * APART :] + once[:, : -2 * APART])
+    rough = mad_std(bend, ignore_nan=True) / 1.5 if np.isfinite(bend).any() else np.inf
+    sd = min(mad_std(clipped) if clipped.size else 0.0, rough)
     if not sd > 0:
         raise InputError("images without noise or variance", expected="a variance, or a sky that scatters", mend="Give the variance.")
     return float(sd)
