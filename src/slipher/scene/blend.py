@@ -15,7 +15,6 @@ the bands of each are.
 from collections.abc import Callable
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -92,9 +91,7 @@ def _smooth(
 def _believed(seen: Exposure, like: Starts) -> Exposure:
     """An exposure with errors of no less than `MODEL_ERROR` of its brightness."""
     dark = np.asarray(seen.flux) - like.background[:, None, None]
-    bright = MODEL_ERROR * np.maximum(ndimage.gaussian_filter(dark, (0, 1, 1)), 0.0)
-    ivar = np.asarray(seen.ivar)
-    return eqx.tree_at(lambda one: one.ivar, seen, jnp.asarray(ivar / (1.0 + ivar * bright**2), jnp.float32))
+    return exposure.doubted(seen, ndimage.gaussian_filter(dark, (0, 1, 1)), MODEL_ERROR)
 
 
 def _missed(

@@ -1,8 +1,9 @@
 r"""What astronomers want of a fitted scene: fluxes, places, sizes and shapes of its sources, with errors from draws.
 
 Everything is measured on each draw alike, to first order, and what is stated is the scatter of the draws about the most probable scene; so
-a colour's error knows how the errors of its two fluxes hang together. Positions are the middles of Gaussian windows on the source (as
-SExtractor's XWIN), sizes radii of half the light, ellipticities those of second moments in the window, all of the source before any PSF.
+a colour's error knows how the errors of its two fluxes hang together. No galaxy's shape is right to better than some per cent: so much of
+the brightness counts as noise. Positions are the middles of Gaussian windows on the source (as SExtractor's XWIN), sizes radii of half the
+light, ellipticities those of second moments in the window, all of the source before any PSF.
 """
 
 from itertools import pairwise
@@ -15,7 +16,7 @@ import numpy as np
 from astropy.table import Table
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from . import annealed, laplace
+from . import annealed, exposure, laplace, render
 from .blend import Blend
 from .exposure import Frequencies
 from .layout import RADII
@@ -25,6 +26,7 @@ from .render import Group, Members, Point, U, values_of
 from .source import Light, Source, of_part
 
 DRAWS = 32
+MODEL_ERROR = 0.06  # of the brightness of galaxies, where errors are made: found on simulated blends other than those that are reported
 WINDOWS = 3  # times that a window of twice the half-light radius is centred
 PROFILE, FINE = 101, 0.15  # points of the grid on which sources are measured; their distance over a source's size
 
@@ -131,9 +133,22 @@ def table(key: PRNGKeyArray, blend: Blend, n: int = DRAWS) -> Table:
 
 
 def _draws(key: PRNGKeyArray, blend: Blend, n: int) -> Point:
-    """Scenes [draw, ...] about the most probable one: Laplace's, or those of the learned prior."""
-    scene = blend.scene, blend.fitted.point, blend.seen, blend.free
-    return laplace.sample(key, *scene, n) if blend.denoiser is None else annealed.sample(key, *scene, blend.denoiser, n)
+    """Scenes [draw, ...] about the most probable one: Laplace's, images being doubted by `MODEL_ERROR`, or those of the learned prior."""
+    scene = blend.scene, blend.fitted.point
+    if blend.denoiser is not None:
+        return annealed.sample(key, *scene, blend.seen, blend.free, blend.denoiser, n)
+    doubted = tuple(exposure.doubted(one, _of_galaxies(blend, i), MODEL_ERROR) for i, one in enumerate(blend.seen))
+    return laplace.sample(key, *scene, doubted, blend.free, n)
+
+
+def _of_galaxies(blend: Blend, which: int) -> Float[np.ndarray, "band y x"]:
+    """What the exposure of that number shows of sources that have shapes, for the shape of a point is known."""
+    seen, both = blend.seen[which], zip(blend.scene.groups, blend.fitted.point.members, strict=True)
+    shown = [np.asarray(render.each_source(group, members, seen, blend.fitted.point.sights[which])) for group, members in both]
+    total = np.zeros(seen.flux.shape)
+    for g, i in blend.order[~points(blend)]:
+        total += shown[g][i]
+    return total
 
 
 def points(blend: Blend) -> Bool[np.ndarray, "source"]:

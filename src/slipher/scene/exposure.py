@@ -101,6 +101,13 @@ def exposure(
     )  # fmt: skip
 
 
+def doubted(seen: Exposure, brightness: Float[np.ndarray, "band y x"], share: float) -> Exposure:
+    """An exposure with errors of no less than a share of a brightness: no model of a galaxy is right to better than some."""
+    ivar = np.asarray(seen.ivar)
+    less = ivar / (1.0 + ivar * (share * np.maximum(brightness, 0.0)) ** 2)
+    return eqx.tree_at(lambda one: one.ivar, seen, jnp.asarray(less, jnp.float32))
+
+
 def of_cutout(image: Cutout, reference: Cutout | None = None, bands: tuple[str, ...] | None = None) -> Exposure:
     """The exposure of an image; where there is another whose pixels are the frame, both need coordinates.
 
