@@ -4,7 +4,7 @@ Single galaxies by GalSim (`galsim_blends`: discs, bulges in discs, knots, spira
 pixels of a round hole over its light are withheld, are fitted by one light each: free pixels with a prior that knows nothing but that
 light is positive; a Sersic profile with texture; the learned prior's most probable image; and the mean of its draws. How far images are
 off the truth, seen through the PSF, is told where pixels were seen and in the hole; of what share of the light within each the
-hallucination score says that the prior dominates; and how often the score of a withheld pixel is above that of a seen one. `--hsc`
+hallucination score says that the prior dominates; and how often the score of a withheld pixel is above that of a seen one as bright. `--hsc`
 withholds holes from the real blend of HSC and asks what deblending predicts in them. Needs `pip install galsim`. Some 15 minutes.
 """
 
@@ -42,6 +42,7 @@ BAND, STAMP, DRAWS = 2, 41, 8
 HOLE, AWAY = 1.3, (0.4, 1.2)  # its radius, and its distance from the centre, in half-light radii
 SMALLEST = 4.0  # pixels, of the hole
 BRIGHT = 0.02  # of the brightest pixel: light of which scores are told
+ALIKE = 0.3  # ln of the light, up to which pixels are compared: what is brighter is better known, hidden or not
 METHODS = ("free pixels", "profile and texture", "learned, most probable", "learned, mean of draws")
 HOLES, RADIUS = 8, 3.5  # in the real blend; pixels
 
@@ -60,7 +61,7 @@ class Galaxy(NamedTuple):
 
 class Told(NamedTuple):
     """Of one method: its image, seconds, and of the score the shares of the hole's and of the seen light where the prior dominates, and
-    how often a pixel of the hole is above a seen one."""
+    how often a pixel of the hole is above a seen one as bright."""
 
     model: np.ndarray
     made_up: tuple[float, float, float]
@@ -105,8 +106,10 @@ def answers(one: Galaxy, denoiser: annealed.Denoiser, key: jax.Array) -> dict[st
             at = np.arange(light.n) - 0.5 * (light.n - 1) + np.asarray(point.members[0].start.position[0])[:, None]
             columns, rows = (np.clip(np.rint(x).astype(int), 0, truths.SIDE - 1) for x in at)
             inside, bright = one.hole[np.ix_(rows, columns)], score.light > BRIGHT * score.light.max()
-            above = np.mean(score.difference[inside & bright][:, None] > score.difference[~inside & bright])
-            shares = known(inside & bright, score), known(~inside & bright, score), float(above)
+            hidden, shown = inside & bright, ~inside & bright
+            alike = np.abs(np.log(score.light[hidden][:, None] / score.light[shown])) < ALIKE
+            above = score.difference[hidden][:, None] > score.difference[shown]
+            shares = known(hidden, score), known(shown, score), float(above[alike].mean()) if alike.any() else np.nan
         return Told(image(blend.scene, point, seen) if model is None else model, shares, time.perf_counter() - began)
 
     began = time.perf_counter()
@@ -188,7 +191,7 @@ def text_of(told: dict[float, list[tuple[Galaxy, dict[str, Told]]]], real: list[
             seen, hole, inside, outside, above, seconds = np.array([
                 (off(t[method].model, g, ~g.hole), off(t[method].model, g, g.hole), *t[method].made_up, t[method].seconds) for g, t in each
             ]).T  # fmt: skip
-            shares = [f"{np.median(x):.2f}" if np.isfinite(x).any() else "" for x in (inside, outside, above)]
+            shares = [f"{np.nanmedian(x):.2f}" if np.isfinite(x).any() else "" for x in (inside, outside, above)]
             rows.append([f"{sn:g}", method, *(f"{100 * np.median(x):.1f} %" for x in (seen, hole)), *shares, f"{np.median(seconds):.1f}"])
     count = len(next(iter(told.values())))
     text = ["## The learned prior", f"`{asked}`. {here}"]
@@ -196,7 +199,7 @@ def text_of(told: dict[float, list[tuple[Galaxy, dict[str, Told]]]], real: list[
         f"{count} galaxies by GalSim at each S/N (before the hole), one band, each with a round hole of withheld pixels over its light. "
         "How far images are off, in the PSF's resolution, where pixels were seen and in the hole; share of the light where the prior "
         f"dominates (dF > 0, pixels above {BRIGHT:g} of the brightest), in the hole and outside; how often dF of a withheld pixel is above "
-        f"that of a seen one (0.5 by chance); seconds. Medians. Draws: the mean of {DRAWS}; "
+        f"that of a seen one as bright (0.5 by chance); seconds. Medians. Draws: the mean of {DRAWS}; "
         "their score is that of the most probable image."
     )
     head = ["S/N", "prior", "seen: off", "hole: off", "hole: made up", "seen: made up", "withheld above seen", "s"]
