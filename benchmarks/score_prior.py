@@ -4,8 +4,8 @@ Single galaxies by GalSim (`galsim_blends`: discs, bulges in discs, knots, spira
 pixels of a round hole over its light are withheld, are fitted by one light each: free pixels with a prior that knows nothing but that
 light is positive; a Sersic profile with texture; the learned prior's most probable image; and the mean of its draws. How far images are
 off the truth, seen through the PSF, is told where pixels were seen and in the hole; of what share of the light within each the
-hallucination score says that the prior dominates; and how often the score of a withheld pixel is above that of a seen one as bright. `--hsc`
-withholds holes from the real blend of HSC and asks what deblending predicts in them. Needs `pip install galsim`. Some 15 minutes.
+hallucination score says that the prior dominates; and how often the score of a withheld pixel is above that of a seen one as bright.
+`--hsc` withholds holes from the real blend of HSC and asks what deblending predicts in them. Needs `pip install galsim`. Some 15 minutes.
 """
 
 import os
