@@ -69,7 +69,10 @@ def test_the_most_probable_scene_is_that_of_the_smoothed_prior(seen):
 def test_draws_are_those_of_the_posterior(seen):
     """Their mean and scatter in directions that the image knows and in those that the prior knows, to Monte Carlo error."""
     n, sigmas = 48, (*SIGMAS, *(SIGMAS[-1],) * 4)
-    draws = annealed.sample(jax.random.key(0), SCENE, point(), (seen,), FREE, gaussian, n, sigmas)
+    draws = annealed.sample(jax.random.key(0), SCENE, point(width=0.7), (seen,), FREE, gaussian, n, sigmas)
+    given = draws.members[0].start.given
+    np.testing.assert_allclose(given["light_0.width"], 0.7)  # as of the point, with which draws are compared
+    np.testing.assert_allclose(given["light_0.mean"], np.broadcast_to(MEAN, (n, 1, N, N)), rtol=1e-6)
     best = known(seen, SIGMAS[-1])
     width = float(np.hypot(WIDTH, SIGMAS[-1]))
     wanted = width * np.asarray(laplace.sample(jax.random.key(1), SCENE, best, (seen,), FREE, 400).members[0].u["light_0.log_light"])

@@ -72,7 +72,7 @@ def sample(
 ) -> Point:  # fmt: skip
     """Scenes [draw, ...] of the posterior under the learned prior, each by an annealing of its own.
 
-    Images of all are about the means that the point has.
+    Images of all are told about the point's own means and in its widths, so that their u can be compared with its.
     """
     draws = [point] * n
     for sigma, turn in zip(sigmas, jax.random.split(key, len(sigmas)), strict=True):
@@ -84,10 +84,8 @@ def sample(
             believing = _believing(scene, draws[i], [one[i] for one in clean], sigma)
             here = fit.fit(scene, believing, seen, free, DAMPING, STEPS).point
             draws[i] = jax.tree.map(lambda leaf: leaf[0], laplace.sample(own, scene, here, seen, free, 1))
-    members = [some.start.given for some in point.members]
-    means = [given[f"{name}.mean"] for group, given in zip(scene.groups, members, strict=True) for name in _learned(group.source)]
-    alike = [_believing(scene, one, means, 1.0) for one in draws]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *alike)
+    told = [_imagining(scene, _as_of(one, point), _row(images(scene, one))) for one in draws]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *told)
 
 
 def backwards(key: PRNGKeyArray, denoiser: Denoiser, x: Float[Array, "*image v u"], sigma: float) -> Float[Array, "*image v u"]:
@@ -130,6 +128,12 @@ def _ahead(came: list[np.ndarray], went: list[np.ndarray]) -> np.ndarray:
     products = differences @ differences.T
     shares = np.linalg.solve(products + RIDGE * np.trace(products) * np.eye(len(products)), differences @ changes[-1])
     return went[-1] - shares @ ends
+
+
+def _as_of(one: Point, other: Point) -> Point:
+    """A point with the given values of another."""
+    both = zip(one.members, other.members, strict=True)
+    return one._replace(members=tuple(a._replace(start=a.start._replace(given=b.start.given)) for a, b in both))
 
 
 def _row(images: list[Float[Array, "source v u"]]) -> Float[np.ndarray, "pixel"]:
