@@ -16,6 +16,7 @@ This is the public face, a table of contents:
 Importing slipher imports neither JAX nor matplotlib: what needs them is looked up when it is first asked for.
 """
 
+import os
 from importlib import import_module
 from importlib.metadata import version
 
@@ -52,6 +53,11 @@ __all__ = [
     "zero_points",
 ]
 __version__ = version("slipher")
+
+# On machines of two or three cores XLA's threads, one a core, can each hold a batch of triangular systems and wait for the others for
+# ever. XLA reads how many it is to have when it first computes; with four that has not been seen.
+if (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1) < 4:
+    os.environ.setdefault("PJRT_NPROC", "4")
 
 _LATER = dict.fromkeys(("deblend", "fit", "fit_rows", "simulate", "zero_points"), "slipher.models")
 

@@ -1,0 +1,26 @@
+"""Compiled programs of a process: room for more of them.
+
+Each program that XLA compiles for the CPU maps some 75 pieces of memory, and Linux allows a process 65,530; beyond that XLA ends it with a
+segmentation fault. Whoever meets ever new shapes of data makes room before they compile.
+"""
+
+from pathlib import Path
+
+import jax
+
+ALLOWED, TAKEN = Path("/proc/sys/vm/max_map_count"), Path("/proc/self/maps")
+FULL = 0.6  # of what is allowed, from which programs are dropped: more than one scene or one model ever needs is left
+
+
+def make_room() -> bool:
+    """Drop all compiled programs if the process has little room for more; whether it had. Systems without such a limit have room."""
+    try:
+        allowed = int(ALLOWED.read_text())
+        with TAKEN.open("rb") as maps:
+            taken = sum(1 for _ in maps)
+    except (OSError, ValueError):
+        return False
+    if taken < FULL * allowed:
+        return False
+    jax.clear_caches()
+    return True
