@@ -32,6 +32,7 @@ def fitted(blend: dict[str, np.ndarray], *, again: bool = False, blind: bool = F
     """What is told of a blend."""
     from slipher.data.detections import Detections
     from slipher.data.image import cutout
+    from slipher.errors import Flag
     from slipher.scene.deblend import deblend
 
     began, cpu = time.perf_counter(), time.process_time()
@@ -53,6 +54,7 @@ def fitted(blend: dict[str, np.ndarray], *, again: bool = False, blind: bool = F
     table = {name: np.asarray(found.table[name]) for name in found.table.colnames if name not in ("id", "flags")}
     told |= {
         "chi2": found.chi2_per_pixel, "converged": found.converged, "sources": found.views[0].sources, "model": found.views[0].model,
+        "blended": (np.asarray(found.table["flags"]) & int(Flag.BLENDED)) > 0,
         **{f"table_{name}": values for name, values in table.items()}, **detected(image),
     }  # fmt: skip
     return told | (found_blind(image) if blind else {}) | (sampled(found) if nuts else {})

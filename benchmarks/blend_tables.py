@@ -135,10 +135,12 @@ def pulls(blend: dict[str, np.ndarray], told: dict[str, np.ndarray]) -> dict[str
 
 
 def table_of_errors(folders: list[Path], known: Truth) -> str:
-    """Bias in sigma, and the truths within 68 and 95 %, of all sources and of some."""
+    """Bias in sigma, and the truths within 68 and 95 %, of all sources and of some; `flagged` are those that slipher says are BLENDED."""
     each = [pulls(answer(folder, "blend.npz"), answer(folder, "slipher")) for folder in folders]
+    flagged = np.concatenate([answer(folder, "slipher")["blended"] for folder in folders])
     some = {"all": known.sn > 0, "overlap < 0.1": known.overlap < 0.1, "0.1-0.5": (known.overlap >= 0.1) & (known.overlap < 0.5),
-            "> 0.5": known.overlap >= 0.5, "S/N < 100": known.sn < 100, "> 100": known.sn >= 100}  # fmt: skip
+            "> 0.5": known.overlap >= 0.5, "S/N < 100": known.sn < 100, "> 100": known.sn >= 100,
+            "flagged": flagged, "not flagged": ~flagged}  # fmt: skip
     rows = []
     for name in each[0]:
         values = np.concatenate([one[name] for one in each])

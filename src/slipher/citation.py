@@ -40,7 +40,11 @@ USED = {
     ),
     "scores": ("sampson2023",),
     "Sersic": ("sersic1963", "hamilton2000"),
-    "Denoised": ("karras2022", "zhang2018", "reehorst2019"),
+    "Denoised": (
+        *("karras2022", "zhang2018"),  # the denoiser
+        *("reehorst2019", "anderson1965"),  # the most probable image
+        *("coeurdoux2024", "wu2024", "lu2022"),  # draws
+    ),
     "Population": ("fukugita1996", "bruzual2003", "sanchezblazquez2006", "falconbarroso2011", "kroupa2001", "ferland2017", "carnall2018"),
     "BlackBody": ("fukugita1996",),
     "PowerLaw": ("fukugita1996",),

@@ -75,6 +75,8 @@ class Flag(IntFlag):
     PSF_NORMALISED = 1 << 28  # a PSF's sum was not one, and now is
     OUTSIDE_IMAGE = 1 << 29  # a source of a catalogue that the image does not show: nothing was measured
     UNRESOLVED = 1 << 30  # a source no wider than the point-spread function: fitted as a point, it has no size or shape
+    BLENDED = 1 << 31  # most of the light where a source is belongs to others: its fluxes may be off by more than their errors say
+    TRUNCATED = 1 << 32  # more than a tenth of a source's light is outside the image: its fluxes are the model's
 
     def names(self) -> list[str]:
         """The names of the bits that are set, lowest first."""

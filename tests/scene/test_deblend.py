@@ -13,7 +13,7 @@ from slipher.cli import app
 from slipher.data.detections import Detections, read_detections
 from slipher.data.image import cutout
 from slipher.errors import Flag, InputError
-from slipher.scene.deblend import deblend
+from slipher.scene.deblend import View, _outside, _overlap, deblend
 
 VARIANCE = np.full((2, 80, 90), 0.05**2)
 ERROR = np.sqrt(1.0 / np.sum(moffat() ** 2)) * 0.05  # of the flux of a star at a known place
@@ -65,6 +65,33 @@ def test_the_sum_of_the_sources_is_the_model(found):
     assert np.ptp(background, axis=(1, 2)).max() < 1e-4
     np.testing.assert_allclose(background.mean((1, 2)), 0.3, atol=0.02)
     np.testing.assert_allclose(found.views[0].residual + found.views[0].model, found.image.flux, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_what_lies_under_another_and_what_the_edge_cuts_are_flagged():
+    y, x = np.mgrid[:40, :40]
+    psf = moffat()
+    shown = 300.0 * np.exp(-0.5 * ((x - 18) ** 2 + (y - 20) ** 2) / 9.0) / (2 * np.pi * 9.0)  # a galaxy that covers the next
+    shown += 8.0 * np.exp(-0.5 * ((x - 22) ** 2 + (y - 20) ** 2) / 4.0) / (2 * np.pi * 4.0)
+    shown += 60.0 * np.exp(-0.5 * ((x - 20) ** 2 + (y - 39.4) ** 2) / 4.0) / (2 * np.pi * 4.0)  # at the edge
+    noise = np.random.default_rng(0).normal(0.0, 0.02, (1, 40, 40))
+    image = cutout(shown[None] + noise, variance=np.full((1, 40, 40), 0.02**2), psf=psf[None], bands=("g",))
+    table = deblend(image, Detections(("large", "under", "edge"), np.array([[18.0, 20.0], [22.0, 20.0], [20.0, 39.0]])), draws=4).table
+    flags = [Flag(int(row)) & (Flag.BLENDED | Flag.TRUNCATED) for row in table["flags"]]
+    assert flags == [Flag(0), Flag.BLENDED, Flag.TRUNCATED]
+    assert table["overlap"][0] < 0.2 < 0.8 < table["overlap"][1]
+
+
+def test_overlap_and_what_is_outside_are_those_of_the_definition():
+    """Two squares of which one covers the other, the second three times as bright, with a second view that sees the first alone."""
+    one, two = np.zeros((2, 1, 6, 6), np.float32)
+    one[0, :4, :4], two[0, :4, 2:] = 1.0, 3.0
+    image = cutout(np.zeros((1, 6, 6)), variance=np.full((1, 6, 6), 0.25), psf=moffat()[None], bands=("g",))
+    view = View(image=image, model=one + two, sources=np.stack([one, two]))
+    np.testing.assert_allclose(_overlap((view,)), [1 - 16 / (16 + 8 * 3), 1 - 144 / (144 + 8 * 3)])
+    alone = View(image=image, model=one, sources=np.stack([one, 0.0 * two]))
+    np.testing.assert_allclose(_overlap((view, alone)), [1 - 32 / (32 + 8 * 3), 1 - 144 / (144 + 8 * 3)])
+    np.testing.assert_allclose(_outside(Table({"flux_g": [20.0, 48.0]}), view), [0.2, 0.0])
 
 
 @pytest.mark.parametrize(

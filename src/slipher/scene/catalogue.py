@@ -26,7 +26,7 @@ from .render import Group, Members, Point, U, values_of
 from .source import Light, Source, of_part
 
 DRAWS = 32
-MODEL_ERROR = 0.06  # of the brightness of galaxies, where errors are made: found on simulated blends other than those that are reported
+MODEL_ERROR = 0.09  # of the brightness of galaxies, where errors are made: found on simulated blends other than those that are reported
 WINDOWS = 3  # times that a window of twice the half-light radius is centred
 PROFILE, FINE = 101, 0.15  # points of the grid on which sources are measured; their distance over a source's size
 

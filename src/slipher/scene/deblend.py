@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from ..data.detections import Detections
 from ..data.image import Cutout, same_sky
 from ..errors import Flag, InputError
+from ..programs import make_room
 from . import blend, catalogue, exposure, hallucination, render
 from .annealed import Denoiser
 from .blend import Blend
@@ -22,6 +23,9 @@ from .detect import detect, full_width
 from .hallucination import Score
 from .layout import TEXTURE
 from .learned_blend import LEARNED, learned_blend
+
+MOSTLY = 0.5  # of the light where a source is, from which others' make it blended
+CUT_OFF = 0.1  # of a source's light, from which what is outside the image makes it truncated
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -51,7 +55,8 @@ class Deblended:
     ----------
     table
         A row for each source: `slipher.scene.catalogue.table` with id, ra and dec, magnitudes where the image has a zero point, its own
-        chi^2 a pixel, and flags. Sources outside of the first image have a row and no numbers.
+        chi^2 a pixel, `overlap`, the share of the light where it is that is others', weighted as its own is, and flags. Sources outside of
+        the first image have a row and no numbers.
     views
         What each image shows of it.
     scores
@@ -110,6 +115,7 @@ def deblend(
         raise InputError(
             f"{image.id}: none of {len(position)} sources is in the image", expected="positions in its pixels", mend="Check x and y."
         )
+    make_room()  # each layout compiles programs of its own
     made = blend.take_apart(images, position[inside], more=detections is None)
     if denoiser is not None:
         made = learned_blend(made, denoiser)
@@ -120,8 +126,11 @@ def deblend(
     views = tuple(_view(made, i, one) for i, one in enumerate(images))
     scores = _scores(made)
     table.add_column(_chi2_of_each(views), name="chi2_per_pixel")
+    table.add_column(_overlap(views), name="overlap")
     table.add_column([np.nan if one is None else one.share for one in scores], name="made_up")
     whole = _complete(table, ids, position, inside, images)
+    whole["flags"][np.flatnonzero(inside)[_outside(table, views[0]) > CUT_OFF]] |= int(Flag.TRUNCATED)
+    whole["flags"][np.asarray(whole["overlap"]) > MOSTLY] |= int(Flag.BLENDED)
     whole.meta = {
         "images": [one.id for one in images], "source": [one.source for one in images], "sha256": [one.checksum for one in images],
         "seed": seed, "draws": draws, "prior": "profiles" if denoiser is None else "learned",
@@ -198,6 +207,23 @@ def _chi2_of_each(views: tuple[View, ...]) -> Float[np.ndarray, "source"]:
             own = (brightest == i) & (ivar > 0) & (one * np.sqrt(ivar) > 1.0)
             total[i], pixels[i] = total[i] + chi2[own].sum(), pixels[i] + own.sum()
     return np.where(pixels > 0, total / np.maximum(pixels, 1), np.nan)
+
+
+def _overlap(views: tuple[View, ...]) -> Float[np.ndarray, "source"]:
+    """1 - <m, m> / <m, all sources>, <a, b> the sum of a b / variance: 0 where nothing else is, 1 where all else is brighter."""
+    own, met = np.zeros((2, len(views[0].sources)))
+    for view in views:
+        weighed = view.sources * view.image.ivar
+        own += np.einsum("sbyx,sbyx->s", weighed, view.sources)
+        met += np.einsum("sbyx,byx->s", weighed, view.sources.sum(0))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.clip(1.0 - own / met, 0.0, 1.0)
+
+
+def _outside(table: Table, view: View) -> Float[np.ndarray, "source"]:
+    """The share of each source's light that the image's edge cuts off, in the band where it is the least."""
+    flux = np.stack([table[f"flux_{band}"] for band in view.image.bands], 1)
+    return np.min(1.0 - view.sources.sum((2, 3), dtype=np.float64) / flux, axis=1)
 
 
 def _complete(table: Table, ids: list[str], position: np.ndarray, inside: np.ndarray, images: tuple[Cutout, ...]) -> Table:
