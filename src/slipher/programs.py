@@ -12,15 +12,15 @@ ALLOWED, TAKEN = Path("/proc/sys/vm/max_map_count"), Path("/proc/self/maps")
 FULL = 0.6  # of what is allowed, from which programs are dropped: more than one scene or one model ever needs is left
 
 
-def make_room() -> bool:
-    """Drop all compiled programs if the process has little room for more; whether it had. Systems without such a limit have room."""
+def make_room(full: float = FULL) -> bool:
+    """Drop all compiled programs if the process has taken so much of what is allowed; whether it had. Systems without a limit have room."""
     try:
         allowed = int(ALLOWED.read_text())
         with TAKEN.open("rb") as maps:
             taken = sum(1 for _ in maps)
     except (OSError, ValueError):
         return False
-    if taken < FULL * allowed:
+    if taken < full * allowed:
         return False
     jax.clear_caches()
     return True

@@ -363,8 +363,9 @@ def _small(basis, monkeypatch):
         monkeypatch.setattr(latent_recipe, name, value)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_small")
-@pytest.mark.parametrize("simulated", [0.0, pytest.param(0.5, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("simulated", [0.0, 0.5])
 def test_a_run_ends_in_a_model_that_answers(folder, simulated, monkeypatch):
     """Real spectra only, what is usual learnt from two held back; and half of them simulated, as what is usual then is, too."""
     if not simulated:  # nothing that sees simulated galaxies has to be compiled

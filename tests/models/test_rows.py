@@ -54,7 +54,7 @@ def test_every_row_has_its_answer_in_its_place(catalogue, answers):
     assert (answers["log_mstar_p16"][whole] <= answers["log_mstar"][whole]).all()
 
 
-@pytest.mark.parametrize("row", [0, 1, 4, 5, 6, 8, 69])
+@pytest.mark.parametrize("row", [0, 6, *(pytest.param(row, marks=pytest.mark.slow) for row in (1, 4, 5, 8, 69))])
 def test_a_row_is_what_fit_says_of_it(catalogue, answers, small_model, row):
     """A fit alone and a row among others: the same random numbers through functions compiled apart."""
     found = slipher.fit(catalogue[row], model=small_model, samples=40, sampler="amortised")

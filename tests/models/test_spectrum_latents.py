@@ -88,6 +88,7 @@ def test_two_surveys_agree_on_a_galaxy():
     assert np.sqrt(np.mean(np.square(off))) < 1.6
 
 
+@pytest.mark.slow
 def test_simulated_galaxies_are_known_without_noise():
     """Coefficients without an instrument are what a very bright spectrum of the same galaxies is fitted by, where it has pixels."""
     made = shipped.load("spectrum_latents")

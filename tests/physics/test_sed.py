@@ -30,14 +30,15 @@ def test_what_dust_absorbs_it_emits_again(values):
     width = np.asarray(load_broad().width_aa)
     free, behind = shine(values, a_v=0.0, tau_bc=0.0), shine(values)
     total = [np.asarray(s.continuum) @ width + np.asarray(s.lines).sum(1) for s in (free, behind)]
-    inside = np.array([float(width @ sed.dust_emission({k: v[i] for k, v in values.items()}, load_broad().dust)) for i in range(24)])
+    emission = jax.jit(lambda v: sed.dust_emission(v, load_broad().dust))
+    inside = np.array([float(width @ emission({k: v[i] for k, v in values.items()})) for i in range(24)])
     dark = shine(values, q_pah=2.5)
     direct = np.asarray(jax.vmap(lambda v: sed.dust_emission(v, load_broad().dust))(values)) @ width
     np.testing.assert_allclose(direct, inside, rtol=1e-5)
     assert np.all(inside > 0.05)
     assert np.all(inside < 0.6)  # most of it is emitted beyond 30 um
     without = galaxy.GalaxyModel(**{**vars(PHOTOMETRY), "parameters": PHOTOMETRY.parameters[:-4] + PHOTOMETRY.parameters[-1:]})
-    cold = jax.vmap(lambda v: sed.sed(without, {k: x for k, x in v.items() if "q_pah" not in k}, T_UNIVERSE, load_broad()))(values)
+    cold = jax.jit(jax.vmap(lambda v: sed.sed(without, {k: x for k, x in v.items() if "q_pah" not in k}, T_UNIVERSE, load_broad())))(values)
     absorbed = total[0] - (np.asarray(cold.continuum) @ width + np.asarray(cold.lines).sum(1))
     np.testing.assert_allclose(
         total[1] - (np.asarray(cold.continuum) @ width + np.asarray(cold.lines).sum(1)), absorbed * inside, rtol=2e-3
