@@ -61,7 +61,7 @@ def take_apart(images: tuple[Cutout, ...], position: Float[np.ndarray, "source 2
     bands = tuple(dict.fromkeys(band for image in images for band in image.bands))
     seen = tuple(exposure.of_cutout(image, images[0], bands) for image in images)
     made, each, first = _smooth(images, seen, bands, position)
-    missed = _missed(images[0], seen[0], made, each[0], first, position) if more else position[:0]
+    missed = _missed(images, seen, made, each, first, position) if more else position[:0]
     if len(missed):
         position = np.concatenate([position, missed])
         made, each, first = _smooth(images, seen, bands, position)
@@ -95,15 +95,24 @@ def _believed(seen: Exposure, like: Starts) -> Exposure:
 
 
 def _missed(
-    image: Cutout, seen: Exposure, made: Layout, like: Starts, first: Fitted, position: Float[np.ndarray, "source 2"]
-) -> Float[np.ndarray, "missed 2"]:
-    """Sources in what smooth profiles leave of the first image, where it is not so bright that they may be the profiles' fault."""
-    left = np.asarray(normal.residuals(made.scene, first.point, (seen,))[0], np.float64)
-    ivar = np.asarray(_believed(seen, like).ivar, np.float64)
-    ivar = np.where(ivar > BELIEVED * np.asarray(image.ivar), ivar, 0.0)
-    found = detect(left, ivar, np.asarray(image.psf, np.float64)).position
-    distance = np.hypot(*(found[:, None] - position).T).T
-    return found[np.all(distance > APART * full_width(image.psf), axis=1)]
+    images: tuple[Cutout, ...], seen: tuple[Exposure, ...], made: Layout, each: list[Starts], first: Fitted,
+    position: Float[np.ndarray, "source 2"],
+) -> Float[np.ndarray, "missed 2"]:  # fmt: skip
+    """Sources in what smooth profiles leave of any image, the sharpest first, where it is not so bright that profiles may be at fault."""
+    rest = normal.residuals(made.scene, first.point, seen)
+    widths = [
+        full_width(image.psf) / np.sqrt(abs(np.linalg.det(np.asarray(one.jacobian)))) for image, one in zip(images, seen, strict=True)
+    ]
+    known, end = position, np.array(images[0].flux.shape[:0:-1]) - 0.5
+    for i in np.argsort(widths, kind="stable"):
+        ivar = np.asarray(_believed(seen[i], each[i]).ivar, np.float64)
+        ivar = np.where(ivar > BELIEVED * np.asarray(images[i].ivar), ivar, 0.0)
+        there = detect(np.asarray(rest[i], np.float64), ivar, np.asarray(images[i].psf, np.float64)).position
+        here = np.linalg.solve(np.asarray(seen[i].jacobian, np.float64), (there - np.asarray(seen[i].origin)).T).T
+        distance = np.hypot(*(here[:, None] - known).T).T
+        apart = np.all(distance > APART * widths[i], axis=1)
+        known = np.concatenate([known, here[apart & np.all((here > -0.5) & (here < end), axis=1)]])
+    return known[len(position) :]
 
 
 # --- the second step -------------------------------------------------------------------------------------------------
