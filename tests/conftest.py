@@ -25,6 +25,17 @@ def _room():
         gc.collect()
 
 
+@pytest.fixture(scope="module")
+def optimised():
+    """Compiled as users have it also in `make test`: for files whose programs run longer than they compile."""
+    import jax
+
+    before = jax.config.values["jax_disable_most_optimizations"]
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of the real survey files; tests that need it are skipped, saying so, where it is absent."""

@@ -44,6 +44,7 @@ USED = {
         *("karras2022", "zhang2018"),  # the denoiser
         *("reehorst2019", "anderson1965"),  # the most probable image
         *("coeurdoux2024", "wu2024", "lu2022"),  # draws
+        *("hutchinson1990", "tang2012"),  # what it makes up
     ),
     "Population": ("fukugita1996", "bruzual2003", "sanchezblazquez2006", "falconbarroso2011", "kroupa2001", "ferland2017", "carnall2018"),
     "BlackBody": ("fukugita1996",),

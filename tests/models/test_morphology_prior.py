@@ -17,6 +17,8 @@ from slipher.models.morphology_set import Galaxies
 from slipher.scene import learned
 from slipher.scene.learned import Learned
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 N, SIZE = 96, morphology_set.SIZE
 
 
@@ -59,7 +61,7 @@ def furthest(a: np.ndarray, b: np.ndarray) -> float:
 # --- the weights that ship --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sigma", [0.05, 0.2, 1.0, 3.0])
+@pytest.mark.parametrize("sigma", [0.05, pytest.param(0.2, marks=pytest.mark.slow), 1.0, pytest.param(3.0, marks=pytest.mark.slow)])
 def test_galaxies_are_denoised_better_than_by_a_wiener_filter(made, galaxies, sigma):
     clean, others = galaxies[:N], galaxies[N:]
     noisy = clean + sigma * np.random.default_rng(3).normal(size=clean.shape)

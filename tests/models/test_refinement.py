@@ -3,11 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from slipher.inference import exact, importance, refine
 from slipher.models import shipped
 
 
+@pytest.mark.slow
 def test_a_network_that_is_wrong_leads_to_the_same_posterior(faint, bright):
     """Many draws of the flow, weighted, and those of a mixture learnt from another galaxy's flow: means and widths agree."""
     weights = np.exp(importance.pareto_smooth(faint.log_p - faint.log_q)[0])

@@ -13,6 +13,8 @@ from slipher.errors import Flag, InputError
 from slipher.models import rows, shipped
 from slipher.report.answers import write_answers
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 BANDS = ("sdss2010-u", "sdss2010-g", "sdss2010-r", "sdss2010-i", "sdss2010-z")
 FLUX = np.array([8.0, 20.0, 40.0, 55.0, 65.0])
 N = 70  # more than are answered at once

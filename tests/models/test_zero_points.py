@@ -23,6 +23,7 @@ def catalogue() -> slipher.Catalogue:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_planted_zero_points_are_found(catalogue):
     """But for what looks like dust or age: of five bands, more than half of what was planted."""
     off = catalogue.moved({name: -value for name, value in PLANTED.items()})

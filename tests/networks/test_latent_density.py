@@ -7,6 +7,8 @@ import pytest
 
 from slipher.networks import latent_density, weights
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 SCALE, SHIFT = np.array([3.0, 0.5]), np.array([10.0, -4.0])
 
 

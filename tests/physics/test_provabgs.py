@@ -103,6 +103,7 @@ np.savez(sys.argv[2], **found)
 """
 
 
+@pytest.mark.slow
 def test_float32_is_near_float64(tmp_path):
     """Mass in the library's cells and metallicities of 200 draws; double precision in a process of its own, the switch is for good."""
     edges, drawn = load_library().age_edges_gyr, {model.name: draws(model, 200) for model in (PROVABGS, PROVABGS_WIDE)}

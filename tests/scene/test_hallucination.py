@@ -76,7 +76,11 @@ def test_the_scores_term_is_the_diagonal_of_its_hessian():
     def score(x):
         return -(precision @ x.ravel()).reshape(x.shape)
 
-    got = np.asarray(hallucination.of_score(jax.random.key(0), score, jnp.zeros((4, 4)), 4000)).ravel()
-    # One probe's variance is the sum of the squares of a row beside its diagonal.
-    off = np.sqrt(np.sum(np.asarray(precision) ** 2, 1) - np.diagonal(precision) ** 2) / np.sqrt(4000)
-    assert np.all(np.abs(got - np.diagonal(precision)) < 5.0 * off + 1e-4)
+    x, want = jnp.zeros((4, 4)), np.diagonal(precision)
+    np.testing.assert_allclose(hallucination.of_score(jax.random.key(0), score, x, 4).ravel(), want, rtol=1e-5)
+    # Combs of several pixels: what couples them has random signs, its variance the sum of its squares.
+    many = jax.vmap(lambda key: hallucination.of_score(key, score, x, 2))(jax.random.split(jax.random.key(1), 2000))
+    comb = np.array([(i // 4 % 2, i % 2) for i in range(16)])
+    alike = np.all(comb[:, None] == comb, axis=2) & ~np.eye(16, dtype=bool)
+    off = np.sqrt(np.sum(np.asarray(precision) ** 2 * alike, 1) / len(many))
+    assert np.all(np.abs(np.mean(many, 0).ravel() - want) < 5.0 * off)
