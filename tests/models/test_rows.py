@@ -138,7 +138,7 @@ FAR_OFF = Flag.NOVEL | Flag.POOR_FIT | Flag.LOW_SN | Flag.HIGH_SN
 def test_unusual_noise_and_bands_have_an_answer_or_a_flag(catalogue, small_model, change):
     name, how = change
     some = how(catalogue[np.array([1, 2, 0, 9])])
-    found = together(some, model=small_model, samples=20)
+    found = together(some, model=small_model, samples=40)
     whole = np.isfinite(found["log_mstar"]) & np.isfinite(found["log_mstar_p84"])
     flagged = (found["flags"] & int(FAR_OFF)) > 0
     assert (whole | flagged).all()
