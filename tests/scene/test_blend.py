@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from astropy.wcs import WCS
 from test_render import moffat
 
 from slipher.data.image import cutout
@@ -43,6 +44,29 @@ def test_a_simulated_blend_is_found_and_divided_rightly():
     left = normal.residuals(found.scene, found.fitted.point, found.seen)[0]
     assert float(jnp.mean(left**2)) / noise**2 == pytest.approx(1.0, abs=0.06)
     np.testing.assert_allclose(fluxes(found), flux[[0, 2, 1]], rtol=0.05)
+
+
+@pytest.mark.slow
+def test_what_only_another_image_shows_is_found_there():
+    """A faint star that is dark in the first image, in the second, whose pixels are half as large and begin elsewhere."""
+    rng, noise, stars = np.random.default_rng(3), 0.05, np.array([(20.0, 18.0), (31.0, 25.0)])
+    images = []
+    for scale, corner, flux, band in ((1.0, (0.0, 0.0), (40.0, 0.0), "g"), (0.5, (3.0, 2.0), (30.0, 4.0), "F814W")):
+        wcs = WCS(naxis=2)
+        wcs.wcs.ctype, wcs.wcs.crval, wcs.wcs.cdelt = ["RA---TAN", "DEC--TAN"], [150.0, 2.0], [-5e-5 * scale, 5e-5 * scale]
+        wcs.wcs.crpix = (22.0 - np.array(corner)) / scale + 1.0
+        n = round(44 / scale)
+        y, x = np.mgrid[:n, :n]
+        shown = sum(
+            f * np.exp(-0.5 * np.sum((np.stack([x, y], -1) - (star - corner) / scale) ** 2, -1) / 1.7**2) / (2 * np.pi * 1.7**2)
+            for f, star in zip(flux, stars, strict=True)
+        )
+        psf = np.exp(-0.5 * (np.mgrid[-10:11, -10:11] ** 2).sum(0) / 1.7**2)
+        seen = (shown + noise * rng.standard_normal(shown.shape))[None]
+        images.append(cutout(seen, variance=np.full(seen.shape, noise**2), psf=psf / psf.sum(), bands=(band,), wcs=wcs))
+    found = blend.take_apart(tuple(images), stars[:1], more=True)
+    np.testing.assert_allclose(found.position, stars, atol=0.5)
+    np.testing.assert_allclose(fluxes(found), [[40.0, 30.0], [0.0, 4.0]], atol=2.0)
 
 
 @pytest.mark.slow
