@@ -234,6 +234,7 @@ def bump_left_over(galaxies: list[Galaxy], projection: proj.Projection) -> list[
     return out
 
 
+@pytest.mark.slow
 def test_what_the_basis_lacks_is_reconstructed_after_its_extension(basis):
     """Of galaxies that the components were not learnt from: the bump is left over before, and not after."""
     settings, physics = recipe(extra=2), recipe().physics(load_library())

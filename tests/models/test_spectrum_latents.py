@@ -74,6 +74,7 @@ def test_little_coverage_is_flagged_with_wide_latents(mock, usual):
     assert np.median(found.sd_standard) > 2.0 * np.median(usual.sd_standard)
 
 
+@pytest.mark.slow
 def test_two_surveys_agree_on_a_galaxy():
     """The same new galaxy at two redshifts through two instruments: latents within their errors, most of the time."""
     made = shipped.load("spectrum_latents")
