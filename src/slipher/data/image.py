@@ -59,6 +59,11 @@ class Cutout:
     source: str = ""
     checksum: str = ""
 
+    def holds(self, position: Float[np.ndarray, "source 2"]) -> Bool[np.ndarray, "source"]:
+        """Which positions (x, y) are on a pixel of it."""
+        rows, columns = self.flux.shape[1:]
+        return np.all((position > -0.5) & (position < np.array([columns, rows]) - 0.5), axis=1)
+
 
 def cutout(
     flux: np.ndarray | Sequence[np.ndarray], *, psf: np.ndarray | Sequence[np.ndarray] | None = None, psf_fwhm: float | None = None,

@@ -24,7 +24,7 @@ from scipy import ndimage
 from ..data.image import Cutout
 from . import exposure, fit, layout, normal
 from .annealed import Denoiser
-from .detect import detect, full_width
+from .detect import detect, full_width, gathered
 from .exposure import Exposure
 from .fit import Fitted
 from .layout import RADII, TEXTURE, Layout
@@ -98,21 +98,14 @@ def _missed(
     images: tuple[Cutout, ...], seen: tuple[Exposure, ...], made: Layout, each: list[Starts], first: Fitted,
     position: Float[np.ndarray, "source 2"],
 ) -> Float[np.ndarray, "missed 2"]:  # fmt: skip
-    """Sources in what smooth profiles leave of any image, the sharpest first, where it is not so bright that profiles may be at fault."""
-    rest = normal.residuals(made.scene, first.point, seen)
-    widths = [
-        full_width(image.psf) / np.sqrt(abs(np.linalg.det(np.asarray(one.jacobian)))) for image, one in zip(images, seen, strict=True)
-    ]
-    known, end = position, np.array(images[0].flux.shape[:0:-1]) - 0.5
-    for i in np.argsort(widths, kind="stable"):
-        ivar = np.asarray(_believed(seen[i], each[i]).ivar, np.float64)
-        ivar = np.where(ivar > BELIEVED * np.asarray(images[i].ivar), ivar, 0.0)
-        there = detect(np.asarray(rest[i], np.float64), ivar, np.asarray(images[i].psf, np.float64)).position
-        here = np.linalg.solve(np.asarray(seen[i].jacobian, np.float64), (there - np.asarray(seen[i].origin)).T).T
-        distance = np.hypot(*(here[:, None] - known).T).T
-        apart = np.all(distance > APART * widths[i], axis=1)
-        known = np.concatenate([known, here[apart & np.all((here > -0.5) & (here < end), axis=1)]])
-    return known[len(position) :]
+    """Sources in what smooth profiles leave of any image, where it is not so bright that they may be the profiles' fault."""
+    there, maps = [], []
+    for image, one, like, rest in zip(images, seen, each, normal.residuals(made.scene, first.point, seen), strict=True):
+        ivar = np.asarray(_believed(one, like).ivar, np.float64)
+        ivar = np.where(ivar > BELIEVED * np.asarray(image.ivar), ivar, 0.0)
+        there.append(detect(np.asarray(rest, np.float64), ivar, np.asarray(image.psf, np.float64)).position)
+        maps.append((np.asarray(one.jacobian, np.float64), np.asarray(one.origin, np.float64)))
+    return gathered(there, images, maps, position, APART)[len(position) :]
 
 
 # --- the second step -------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from astropy.table import Table
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from ..data.detections import Detections
 from ..data.image import Cutout, same_sky
@@ -19,7 +19,7 @@ from ..programs import make_room
 from . import blend, catalogue, exposure, hallucination, render
 from .annealed import Denoiser
 from .blend import Blend
-from .detect import detect, full_width
+from .detect import detect, gathered
 from .hallucination import Score
 from .layout import TEXTURE
 from .learned_blend import LEARNED, learned_blend
@@ -110,7 +110,7 @@ def deblend(
     same_sky(images)
     image = images[0]
     ids, position = _found(images) if detections is None else _given(detections, image)
-    inside = _inside(position, image)
+    inside = image.holds(position)
     if not inside.any():
         raise InputError(
             f"{image.id}: none of {len(position)} sources is in the image", expected="positions in its pixels", mend="Check x and y."
@@ -142,16 +142,10 @@ def deblend(
 
 
 def _found(images: tuple[Cutout, ...]) -> tuple[list[str], Float[np.ndarray, "source 2"]]:
-    """Sources of any of the images, in pixels of the first: of the sharpest first, for it tells neighbours apart."""
-    seen = [(np.eye(2), np.zeros(2)) if one is images[0] else exposure.affine(images[0], one) for one in images]
-    widths = [full_width(one.psf) / np.sqrt(abs(np.linalg.det(jacobian))) for one, (jacobian, _) in zip(images, seen, strict=True)]
-    position = np.zeros((0, 2))
-    for i in np.argsort(widths):
-        jacobian, origin = seen[i]
-        there = detect(*(np.asarray(x, np.float64) for x in (images[i].flux, images[i].ivar, images[i].psf))).position
-        here = np.linalg.solve(jacobian, (there - origin).T).T
-        distance = np.hypot(*(here[:, None] - position).T).T
-        position = np.concatenate([position, here[_inside(here, images[0]) & np.all(distance > widths[i], axis=1)]])
+    """Sources of any of the images, in pixels of the first."""
+    maps = [(np.eye(2), np.zeros(2)) if one is images[0] else exposure.affine(images[0], one) for one in images]
+    there = [detect(*(np.asarray(x, np.float64) for x in (one.flux, one.ivar, one.psf))).position for one in images]
+    position = gathered(there, images, maps, np.zeros((0, 2)))
     if not len(position):
         raise InputError("nothing is found", expected="a source of 5 sigma", mend="Give a catalogue of positions, or a deeper image.")
     return [str(i) for i in range(1, len(position) + 1)], position
@@ -166,11 +160,6 @@ def _given(detections: Detections, image: Cutout) -> tuple[list[str], Float[np.n
     if image.wcs is None:
         raise InputError(f"{image.id} without coordinates, sources by ra and dec", expected="a WCS, or x and y", mend="Give x and y.")
     return list(detections.ids), np.column_stack(image.wcs.world_to_pixel_values(*detections.position.T))
-
-
-def _inside(position: Float[np.ndarray, "source 2"], image: Cutout) -> Bool[np.ndarray, "source"]:
-    rows, columns = image.flux.shape[1:]
-    return np.all((position > -0.5) & (position < np.array([columns, rows]) - 0.5), axis=1)
 
 
 # --- what is told ----------------------------------------------------------------------------------------------------

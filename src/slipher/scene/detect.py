@@ -22,6 +22,8 @@ from astropy.stats import sigma_clip
 from jaxtyping import Bool, Float
 from scipy import ndimage, signal
 
+from ..data.image import Cutout
+
 THRESHOLD = 5.0  # of significance
 DEPTH = 4.0  # of significance, by which a peak stands above the saddle to a higher one
 REACH = 3.0  # of the PSF's full width at half maximum, how far higher ones are looked for
@@ -73,6 +75,24 @@ def detect(
     position, height = _with_newcomers(maps, plain, seen, peaks, width, UNEXPLAINED / THRESHOLD * threshold)
     order = np.argsort(-height, kind="stable")
     return Detections(position[order], height[order], background)
+
+
+def gathered(
+    there: list[Float[np.ndarray, "found 2"]], images: tuple[Cutout, ...], maps: list[tuple[np.ndarray, np.ndarray]],
+    known: Float[np.ndarray, "known 2"], apart: float = 1.0,
+) -> Float[np.ndarray, "source 2"]:  # fmt: skip
+    """`known` positions, and behind them what was found in several images, in pixels of the first and inside of it.
+
+    The sharpest image comes first, for it tells neighbours apart; what is nearer to a known one than `apart` of its PSF is the same.
+    `maps` are the Jacobian and origin of each image's pixels as a function of those of the first.
+    """
+    widths = [full_width(one.psf) / np.sqrt(abs(np.linalg.det(jacobian))) for one, (jacobian, _) in zip(images, maps, strict=True)]
+    for i in np.argsort(widths, kind="stable"):
+        jacobian, origin = maps[i]
+        here = np.linalg.solve(jacobian, (there[i] - origin).T).T
+        distance = np.hypot(*(here[:, None] - known).T).T
+        known = np.concatenate([known, here[images[0].holds(here) & np.all(distance > apart * widths[i], axis=1)]])
+    return known
 
 
 # --- the filter ------------------------------------------------------------------------------------------------------

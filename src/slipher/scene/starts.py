@@ -38,7 +38,7 @@ def starts(image: Cutout, position: Float[np.ndarray, "source 2"]) -> Starts:
     background = np.array([sky(band[weight > 0]) for band, weight in zip(flux, ivar, strict=True)])
     dark = np.where(ivar > 0, flux - background[:, None, None], 0.0)
     rows, columns = flux.shape[1:]
-    inside = np.all((position > -0.5) & (position < np.array([columns, rows]) - 0.5), axis=1)
+    inside = image.holds(position)
     x, y = (np.clip(np.rint(p).astype(int), 0, n - 1) for p, n in zip(position.T, (columns, rows), strict=True))
     nu = significance(dark, ivar, psf)
     own = _regions(nu, position, x, y, full_width(psf))
