@@ -11,7 +11,6 @@ once, and not drawn with every step.
 
 import os
 
-os.environ.setdefault("PJRT_NPROC", "4")  # of XLA's threads: with as many as there are cores they wait for each other now and then
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse

@@ -11,9 +11,7 @@ quarter of an hour for 8,192 galaxies; the figure goes to FOLDER.
 
 import os
 
-# Before jax and scipy are loaded: on two threads, two batched triangular solves of one program can each hold one and wait for a third
-# for ever; and BLAS, of whose threads each of those solves would start its own, is ten times slower on a machine that others use.
-os.environ.setdefault("PJRT_NPROC", "4")
+# Before scipy is loaded: BLAS, of whose threads each batched solve would start its own, is ten times slower on a machine that others use.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse

@@ -13,8 +13,7 @@ nothing. With --real, chi^2 of the three for real SDSS galaxies, each fitted by 
 
 import os
 
-os.environ.setdefault("PJRT_NPROC", "4")  # `latents` says why
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # `latents` says why
 
 import argparse
 import dataclasses

@@ -12,9 +12,7 @@ chi^2 has it. The first is unkind to slipher, whose latents leave calibration ou
 
 import os
 
-# Before jax and scipy are loaded: on two threads, two batched triangular solves of one program can each hold one and wait for a third
-# for ever; and BLAS, of whose threads each of those solves would start its own, is ten times slower on a machine that others use.
-os.environ.setdefault("PJRT_NPROC", "4")
+# Before scipy is loaded: BLAS, of whose threads each batched solve would start its own, is ten times slower on a machine that others use.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse

@@ -15,7 +15,7 @@ its chains hardly move.
 
 import os
 
-os.environ.setdefault("PJRT_NPROC", "4")
+os.environ.setdefault("PJRT_NPROC", "4")  # as `import slipher` has it
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse

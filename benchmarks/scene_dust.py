@@ -10,7 +10,6 @@ With FOLDER (of `rs0010_legacy_grz.fits`) a real galaxy as well, its disc with t
 
 import os
 
-os.environ.setdefault("PJRT_NPROC", "4")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse

@@ -14,7 +14,6 @@ delete them to have them anew.
 
 import os
 
-os.environ.setdefault("PJRT_NPROC", "4")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse

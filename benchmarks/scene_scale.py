@@ -9,7 +9,6 @@ without code of slipher; starts are the truth with a third of a pixel and 30 % o
 
 import os
 
-os.environ.setdefault("PJRT_NPROC", "4")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse

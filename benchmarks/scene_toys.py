@@ -7,7 +7,6 @@ error, an error of width that of an sd in its own: of any number beyond 4 someth
 
 import os
 
-os.environ.setdefault("PJRT_NPROC", "4")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse

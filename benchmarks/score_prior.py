@@ -10,7 +10,6 @@ hallucination score says that the prior dominates; and how often the score of a 
 
 import os
 
-os.environ.setdefault("PJRT_NPROC", "4")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse

@@ -20,8 +20,7 @@ spectrum's redshift takes up the part of a pixel by which they are off. Both pro
 
 import os
 
-os.environ.setdefault("PJRT_NPROC", "4")  # of slipher's side; `latents` says why
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of slipher's side; `latents` says why
 
 import argparse
 import contextlib
