@@ -2,8 +2,9 @@ r"""What astronomers want of a fitted scene: fluxes, places, sizes and shapes of
 
 Everything is measured on each draw alike, to first order, and what is stated is the scatter of the draws about the most probable scene; so
 a colour's error knows how the errors of its two fluxes hang together. No galaxy's shape is right to better than some per cent: so much of
-the brightness counts as noise. Positions are the middles of Gaussian windows on the source (as SExtractor's XWIN), sizes radii of half the
-light, ellipticities those of second moments in the window, all of the source before any PSF.
+the brightness counts as noise in each pixel, and by so much its whole profile may be off (`misjudged`). Positions are the middles of
+Gaussian windows on the source (as SExtractor's XWIN), sizes radii of half the light, ellipticities those of second moments in the window,
+all of the source before any PSF.
 """
 
 from itertools import pairwise
@@ -21,12 +22,14 @@ from .blend import Blend
 from .exposure import Frequencies
 from .layout import RADII
 from .learned import half_light_brightness
+from .misjudged import misjudged
 from .morphology import Gridded, Morphology, Values
 from .render import Group, Members, Point, U, values_of
 from .source import Light, Source, of_part
 
 DRAWS = 32
-MODEL_ERROR = 0.09  # of the brightness of galaxies, where errors are made: found on simulated blends other than those that are reported
+# Of the brightness of galaxies, where errors are made, in each pixel and all over: found on simulated blends other than those reported.
+PIXEL_ERROR, PROFILE_ERROR = 0.09, 0.04
 WINDOWS = 3  # times that a window of twice the half-light radius is centred
 PROFILE, FINE = 101, 0.15  # points of the grid on which sources are measured; their distance over a source's size
 
@@ -133,22 +136,22 @@ def table(key: PRNGKeyArray, blend: Blend, n: int = DRAWS) -> Table:
 
 
 def _draws(key: PRNGKeyArray, blend: Blend, n: int) -> Point:
-    """Scenes [draw, ...] about the most probable one: Laplace's, images being doubted by `MODEL_ERROR`, or those of the learned prior."""
+    """Scenes [draw, ...] about the most probable one: Laplace's, of galaxies that may be misjudged, or those of the learned prior."""
     scene = blend.scene, blend.fitted.point
     if blend.denoiser is not None:
         return annealed.sample(key, *scene, blend.seen, blend.free, blend.denoiser, n)
-    doubted = tuple(exposure.doubted(one, _of_galaxies(blend, i), MODEL_ERROR) for i, one in enumerate(blend.seen))
-    return laplace.sample(key, *scene, doubted, blend.free, n)
+    light = [_galaxies(blend, i) for i in range(len(blend.seen))]
+    doubted = tuple(exposure.doubted(one, each.sum(0), PIXEL_ERROR) for one, each in zip(blend.seen, light, strict=True))
+    return laplace.sample(key, *scene, doubted, blend.free, n, tuple(misjudged(each) for each in light), PROFILE_ERROR)
 
 
-def _of_galaxies(blend: Blend, which: int) -> Float[np.ndarray, "band y x"]:
-    """What the exposure of that number shows of sources that have shapes, for the shape of a point is known."""
+def _galaxies(blend: Blend, which: int) -> Float[np.ndarray, "place band y x"]:
+    """What the exposure of that number shows in each place of a source that has a shape; of points, of which it is known, nothing."""
     seen, both = blend.seen[which], zip(blend.scene.groups, blend.fitted.point.members, strict=True)
-    shown = [np.asarray(render.each_source(group, members, seen, blend.fitted.point.sights[which])) for group, members in both]
-    total = np.zeros(seen.flux.shape)
-    for g, i in blend.order[~points(blend)]:
-        total += shown[g][i]
-    return total
+    shown = [np.array(render.each_source(group, members, seen, blend.fitted.point.sights[which])) for group, members in both]
+    for g, i in blend.order[points(blend)]:
+        shown[g][i] = 0.0
+    return np.concatenate(shown)
 
 
 def points(blend: Blend) -> Bool[np.ndarray, "source"]:

@@ -7,7 +7,9 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from . import misjudged
 from .exposure import Exposure
+from .misjudged import Misjudged
 from .normal import Free, Known, bent, free_of, known, placed
 from .render import Point, Scene
 
@@ -15,24 +17,34 @@ GRADIENTS = 480  # at most
 EXACT = 1e-2, 1e-4  # of a draw's residual, and of a column's, over their right-hand sides
 
 
-def sample(key: PRNGKeyArray, scene: Scene, point: Point, seen: tuple[Exposure, ...], free: Free, n: int) -> Point:
+def sample(
+    key: PRNGKeyArray, scene: Scene, point: Point, seen: tuple[Exposure, ...], free: Free, n: int,
+    wrong: tuple[Misjudged, ...] = (), share: float = 0.0,
+) -> Point:  # fmt: skip
     """Draws [draw, ...].
 
-    A solution of H x = noise of covariance H has the covariance H^-1 (Papandreou & Yuille 2010): no matrix is made.
+    A solution of H x = noise of covariance H has the covariance H^-1 (Papandreou & Yuille 2010): no matrix is made. With `wrong`, one of
+    each exposure, profiles are off by that share too, and draws are where the most probable point is drawn by it.
     """
-    return _sample(key, scene, point, seen, free, known(scene, point, seen, free), n)
+    about = known(scene, point, seen, free)
+    return _sample(key, scene, point, seen, free, about, n, wrong, jnp.asarray(share, jnp.float32))
 
 
 @partial(jax.jit, static_argnames="n")
 def _sample(
-    key: PRNGKeyArray, scene: Scene, point: Point, seen: tuple[Exposure, ...], free: Free, about_pixels: Known, n: int
+    key: PRNGKeyArray, scene: Scene, point: Point, seen: tuple[Exposure, ...], free: Free, about_pixels: Known, n: int,
+    wrong: tuple[Misjudged, ...], share: Float[Array, ""],
 ) -> Point:  # fmt: skip
     row, unravel = ravel_pytree(free_of(point))
     open_ = ravel_pytree(free)[0]
     about = bent(scene, point, seen, free)
 
     def one(key: PRNGKeyArray) -> Point:
-        return placed(point, unravel(row + open_ * about.solve(about.noise(key), about_pixels, 0.0, EXACT[0], GRADIENTS).x))
+        pull = about.noise(key)
+        if wrong:
+            each = zip(jax.random.split(jax.random.fold_in(key, 1), len(seen)), wrong, seen, strict=True)
+            pull += share * about.pulled([jnp.sqrt(one.ivar) * misjudged.draw(own, some, one) for own, some, one in each])
+        return placed(point, unravel(row + open_ * about.solve(pull, about_pixels, 0.0, EXACT[0], GRADIENTS).x))
 
     return jax.lax.map(one, jax.random.split(key, n))
 

@@ -153,7 +153,8 @@ class Known(NamedTuple):
 class Bent(NamedTuple):
     """ln p about a point: its value, its gradient, and how H acts on free numbers in a row.
 
-    `few` is the part of J'WJ that belongs to the numbers at `places`; `noise` makes numbers of which the covariance is H.
+    `few` is the part of J'WJ that belongs to the numbers at `places`; `noise` makes numbers of which the covariance is H, and `pulled`
+    those that images in units of their errors add to the gradient.
     """
 
     value: Float[Array, ""]
@@ -163,6 +164,7 @@ class Bent(NamedTuple):
     places: Int[np.ndarray, "few"]
     prior: Float[Array, "number"]
     noise: Callable[[PRNGKeyArray], Array]
+    pulled: Callable[[list[Array]], Array]
 
     def solve(self, b: Float[Array, "number"], known: Known, damping: Float[Array, ""] | float, tolerance: float, most: int) -> Solved:
         """Of H, and `damping` more of its prior, by preconditioned conjugate gradients.
@@ -244,7 +246,7 @@ def bent(scene: Scene, point: Point, seen: tuple[Exposure, ...], free: Free) -> 
 
     return Bent(
         value, backward(left) - open_ * _with_prior(point) * row, lambda v: backward(forward(open_ * v)) + prior * v,
-        _few(scene, point, seen, open_[places]), places, prior, noise,
+        _few(scene, point, seen, open_[places]), places, prior, noise, backward,
     )  # fmt: skip
 
 
