@@ -60,15 +60,17 @@ def _one(source: Source, start, u: dict[str, Array]) -> Measured:
     light = jnp.maximum(jnp.tensordot(share, jnp.stack(lights), 1), 0.0)
     light /= jnp.sum(light)
     at = step * (jnp.arange(PROFILE) - 0.5 * (PROFILE - 1))
-    x = y = jnp.zeros(())
-    for _ in range(WINDOWS):
-        dx, dy = at - x, (at - y)[:, None]
+
+    def window(middle: Array, _: None) -> tuple[Array, tuple[Array, ...]]:
+        dx, dy = at - middle[0], (at - middle[1])[:, None]
         radius = _half(jnp.sqrt(dx**2 + dy**2).ravel(), light.ravel())
         weight = light * jnp.exp(-0.5 * (dx**2 + dy**2) / jnp.maximum(2.0 * radius, step) ** 2)
-        xx, yy, xy = (jnp.sum(weight * q) for q in (dx**2, dy**2, dx * dy))
-        x, y = x + jnp.sum(weight * dx) / jnp.sum(weight), y + jnp.sum(weight * dy) / jnp.sum(weight)
-    position = start.position + values["offset"] + jnp.stack([x, y])
-    return Measured(position, jnp.sum(fluxes, 0), radius, (xx - yy) / (xx + yy), 2.0 * xy / (xx + yy))
+        moments = tuple(jnp.sum(weight * q) for q in (dx**2, dy**2, dx * dy))
+        return middle + jnp.stack([jnp.sum(weight * dx), jnp.sum(weight * dy)]) / jnp.sum(weight), (radius, *moments)
+
+    middle, found = jax.lax.scan(window, jnp.zeros(2), length=WINDOWS)
+    radius, xx, yy, xy = (each[-1] for each in found)
+    return Measured(start.position + values["offset"] + middle, jnp.sum(fluxes, 0), radius, (xx - yy) / (xx + yy), 2.0 * xy / (xx + yy))
 
 
 @eqx.filter_jit

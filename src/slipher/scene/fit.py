@@ -66,7 +66,7 @@ def _fit(
     def one(state: tuple) -> tuple:
         row, _, damping, quiet, n = state
         about = bent(scene, at(row), seen, free)
-        step = about.solve(about.pull, about_pixels, damping, EXACT, GRADIENTS)
+        step = about.solve(about.pull, about_pixels._replace(few=about.few), damping, EXACT, GRADIENTS)
         # H du is what the damped equations leave of the gradient.
         bend = about.pull - step.left - damping * about.prior * step.x
         promised = step.x @ about.pull - 0.5 * step.x @ bend

@@ -144,10 +144,12 @@ class Solved(NamedTuple):
 
 
 class Known(NamedTuple):
-    """Directions of unit length in which pixels are known, and by how much: eigenvectors and eigenvalues of their part of J'WJ."""
+    """What leads the gradients: directions of unit length in which pixels are known, and by how much, eigenvectors and eigenvalues of their
+    part of J'WJ; and the part of the few, itself."""
 
     directions: Float[Array, "number rank"]
     size: Float[Array, "rank"]
+    few: Float[Array, "few few"]
 
 
 class Bent(NamedTuple):
@@ -172,7 +174,7 @@ class Bent(NamedTuple):
         They end when what is left, as the preconditioner measures it, is the tolerance of what was there.
         """
         prior = (1.0 + damping) * self.prior
-        matrix = self.few + jnp.diag(prior[self.places])
+        matrix = known.few + jnp.diag(prior[self.places])
         scale = 1.0 / jnp.sqrt(jnp.maximum(jnp.diagonal(matrix), 1e-20))
         inverse = scale[:, None] * scale * jnp.linalg.inv(matrix * scale[:, None] * scale + RIDGE * jnp.eye(len(scale)))
         share = known.size / (known.size + 1.0 + damping)
@@ -203,7 +205,7 @@ def known(scene: Scene, point: Point, seen: tuple[Exposure, ...], free: Free) ->
     pixels = open_.at[about.places].set(0.0)
     rank = min(RANK, len(open_) - len(about.places))
     if rank == 0:
-        return Known(jnp.zeros((len(open_), 0)), jnp.zeros(0))
+        return Known(jnp.zeros((len(open_), 0)), jnp.zeros(0), about.few)
     some = jax.random.normal(jax.random.key(SEED), (rank, len(open_))) * pixels
 
     def bent_(i: Array, found: Array) -> Array:
@@ -218,7 +220,7 @@ def known(scene: Scene, point: Point, seen: tuple[Exposure, ...], free: Free) ->
     size, mixing = jnp.linalg.eigh(root @ root.T)
     usable = size > TINY * size[-1]
     directions = root.T @ (mixing / jnp.sqrt(jnp.where(usable, size, 1.0)))
-    return Known(jnp.where(usable, directions, 0.0), jnp.where(usable, size, 0.0))
+    return Known(jnp.where(usable, directions, 0.0), jnp.where(usable, size, 0.0), about.few)
 
 
 def bent(scene: Scene, point: Point, seen: tuple[Exposure, ...], free: Free) -> Bent:
