@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import ndimage
 from test_fit import ALL, SCENE, observed, point, truth
 from test_render import moffat
 
@@ -37,21 +38,36 @@ def test_fields_have_unit_variance_away_from_the_middle_and_are_as_smooth_as_sta
     assert got == pytest.approx(np.exp(-0.25 * (4.0 / RADIUS) ** 2), abs=0.05)
 
 
+def test_fields_are_the_same_in_all_images_of_a_sky(fields):
+    """In one that is turned, of half as wide pixels, and shows the middle elsewhere."""
+    turn = 2.0 * np.array([[np.cos(0.6), -np.sin(0.6)], [np.sin(0.6), np.cos(0.6)]])
+    middle = np.array([50.0, 40.0])
+    nothing = np.zeros((1, 81, 101))
+    seen = exposure(nothing, 1.0 + nothing, moffat()[None], jacobian=turn, origin=middle - turn @ np.array(MIDDLE))
+    wrong = misjudged.Misjudged(jnp.ones((1, 1, 81, 101)), jnp.asarray(middle, jnp.float32)[None], jnp.array([RADIUS]))
+    own = np.asarray(misjudged.draw(jax.random.split(jax.random.key(0), DRAWS)[0], wrong, seen))[0]
+    y, x = np.mgrid[20:40, 20:40]
+    there = np.einsum("ij,jyx->iyx", turn, np.stack([x, y]) - np.reshape(MIDDLE, (2, 1, 1))) + middle[:, None, None]
+    np.testing.assert_allclose(ndimage.map_coordinates(own, there[::-1], order=3), fields[0, 0, 20:40, 20:40], atol=0.01)
+
+
 def test_middles_and_radii_are_those_of_the_light():
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
     sd = 3.0
     light = np.exp(-0.5 * ((x - 30.4) ** 2 + (y - 22.7) ** 2) / sd**2)
-    found = misjudged.misjudged(np.stack([np.stack([light, 2.0 * light]), np.zeros((2, *SHAPE))]))
+    seen = exposure(np.zeros((2, *SHAPE)), np.ones((2, *SHAPE)), np.stack([moffat()] * 2))
+    found = misjudged.misjudged([np.stack([np.stack([light, 2.0 * light]), np.zeros((2, *SHAPE))])], (seen,))[0]
     np.testing.assert_allclose(found.middle[0], [30.4, 22.7], atol=0.05)
     assert float(found.radius[0]) == pytest.approx(sd * np.sqrt(2.0 * np.log(2.0)), rel=0.05)
     assert np.isfinite(np.asarray(found.middle)).all()
+    assert np.isfinite(np.asarray(found.radius)).all()
 
 
 def test_fluxes_are_less_certain_by_it_and_colours_and_places_are_not():
     """Fluxes by some of epsilon, for what a field takes here it gives there."""
     seen, here = (observed(1),), point(u=truth(1))
     light = np.asarray(render.each_source(SCENE.groups[0], here.members[0], seen[0], here.sights[0]))
-    wrong = (misjudged.misjudged(light),)
+    wrong = misjudged.misjudged([light], seen)
 
     def spread(*how) -> dict[str, np.ndarray]:
         u = laplace.sample(jax.random.key(0), SCENE, here, seen, ALL, 200, *how).members[0].u

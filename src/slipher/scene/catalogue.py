@@ -144,7 +144,7 @@ def _draws(key: PRNGKeyArray, blend: Blend, n: int) -> Point:
         return annealed.sample(key, *scene, blend.seen, blend.free, blend.denoiser, n)
     light = [_galaxies(blend, i) for i in range(len(blend.seen))]
     doubted = tuple(exposure.doubted(one, each.sum(0), PIXEL_ERROR) for one, each in zip(blend.seen, light, strict=True))
-    return laplace.sample(key, *scene, doubted, blend.free, n, tuple(misjudged(each) for each in light), PROFILE_ERROR)
+    return laplace.sample(key, *scene, doubted, blend.free, n, misjudged(light, blend.seen), PROFILE_ERROR)
 
 
 def _galaxies(blend: Blend, which: int) -> Float[np.ndarray, "place band y x"]:

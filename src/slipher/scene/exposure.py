@@ -168,7 +168,7 @@ def frequencies(seen: Exposure) -> Frequencies:
 
 def phase(seen: Exposure, position: Float[Array, "2"]) -> Complex[Array, "ky kx"]:
     """exp(-i k p) of a position of the reference frame."""
-    return turned(seen, seen.jacobian @ position + seen.origin)
+    return _turned(seen, seen.jacobian @ position + seen.origin)
 
 
 def shifts(seen: Exposure, u: Float[Array, "band 2"]) -> Float[Array, "band 2"]:
@@ -178,10 +178,10 @@ def shifts(seen: Exposure, u: Float[Array, "band 2"]) -> Float[Array, "band 2"]:
 
 def response(seen: Exposure, u: Float[Array, "band 2"]) -> Complex[Array, "band ky kx"]:
     """The PSF of each band, off by its shift."""
-    return seen.psf * jax.vmap(lambda shift: turned(seen, shift))(shifts(seen, u))
+    return seen.psf * jax.vmap(lambda shift: _turned(seen, shift))(shifts(seen, u))
 
 
-def turned(seen: Exposure, p: Float[Array, "2"]) -> Complex[Array, "ky kx"]:
+def _turned(seen: Exposure, p: Float[Array, "2"]) -> Complex[Array, "ky kx"]:
     """exp(-i k p) of pixels."""
     x, y = p
     return jax.lax.complex(jnp.cos(y * seen.ky), -jnp.sin(y * seen.ky))[:, None] * jax.lax.complex(

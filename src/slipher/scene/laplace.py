@@ -42,8 +42,8 @@ def _sample(
     def one(key: PRNGKeyArray) -> Point:
         pull = about.noise(key)
         if wrong:
-            each = zip(jax.random.split(jax.random.fold_in(key, 1), len(seen)), wrong, seen, strict=True)
-            pull += share * about.pulled([jnp.sqrt(one.ivar) * misjudged.draw(own, some, one) for own, some, one in each])
+            fields, each = jax.random.fold_in(key, 1), zip(wrong, seen, strict=True)
+            pull += share * about.pulled([jnp.sqrt(one.ivar) * misjudged.draw(fields, some, one) for some, one in each])
         return placed(point, unravel(row + open_ * about.solve(pull, about_pixels, 0.0, EXACT[0], GRADIENTS).x))
 
     return jax.lax.map(one, jax.random.split(key, n))
