@@ -171,6 +171,12 @@ def test_pixels_of_two_images_are_joined_by_their_coordinates(angle, separable):
     np.testing.assert_allclose(np.asarray(seen.jacobian) @ np.stack([x, y]) + np.asarray(seen.origin)[:, None], want, atol=0.1)
 
 
+def test_other_images_are_off_by_pixels_of_the_first():
+    one, other = placed(0.0, 0.168, (50, 60)), placed(33.0, 0.042, (250, 240))
+    np.testing.assert_allclose(of_cutout(other, one, ("i",), astrometry=0.5).wander, 2.0, rtol=1e-3)
+    assert of_cutout(other, one, ("i",), astrometry=0.0).wander == 0.0
+
+
 def test_images_that_cannot_be_joined_are_refused():
     one = placed(0.0, 0.168, (50, 60))
     with pytest.raises(InputError, match="no coordinates"):
@@ -179,3 +185,5 @@ def test_images_that_cannot_be_joined_are_refused():
         of_cutout(placed(0.0, 300.0, (50, 60)), placed(20.0, 1500.0, (50, 60), "SIN"))
     with pytest.raises(InputError, match="of g, r"):
         of_cutout(one, bands=("g", "r"))
+    with pytest.raises(InputError, match="astrometry -1"):
+        of_cutout(one, one, astrometry=-1.0)

@@ -319,6 +319,9 @@ def deblend(
     prior: Annotated[
         str, typer.Option(metavar="NAME", help="What bright galaxies look like: profiles (with texture), or learned.")
     ] = "profiles",
+    astrometry: Annotated[
+        float | None, typer.Option(metavar="PIXELS", help="Of the first image, by which coordinates of others may be off: 0.3, one sd.")
+    ] = None,
     filters: Annotated[
         list[str] | None,
         typer.Option(metavar="NAMES", rich_help_panel=POPULATIONS, help="Filter of each band, in their order: hsc2017-g,hsc2017-r,..."),
@@ -352,7 +355,7 @@ def deblend(
     physics = _physics(filters, redshift, ebv, wanted=populations)
     if physics is not None:
         physics |= {"sampler": _sampler(None, refine, usual="refined")}
-    deblending.run(images, catalog, None if out is None else _made(out), declared, physics, prior=prior, seed=seed)
+    deblending.run(images, catalog, None if out is None else _made(out), declared, physics, prior=prior, seed=seed, astrometry=astrometry)
 
 
 def _physics(filters: list[str] | None, redshift: str | None, ebv: float | None, *, wanted: bool | None) -> dict | None:

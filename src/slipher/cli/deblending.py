@@ -127,7 +127,7 @@ def redshifts(text: str | None, catalogue: Path | None) -> float | np.ndarray | 
 
 def run(
     files: Sequence[Path], catalogue: Path | None, folder: Path | None, declared: Sequence[dict], physics: dict | None, *,
-    prior: str, seed: int,
+    prior: str, seed: int, astrometry: float | None = None,
 ) -> None:  # fmt: skip
     """Read, fit, print and write; `physics` are arguments of `slipher.models.deblended.populations`, or None for none.
 
@@ -148,8 +148,9 @@ def run(
         names = filters_of(physics["filters"], images, deblended.bands_of(images))
         curves, _ = deblended.declared(images, names)
         physics |= {"filters": curves, "redshift": redshifts(physics["redshift"], catalogue)}
+    known = {} if astrometry is None else {"astrometry": astrometry}
     with terminal.waiting(f"fitting {' and '.join(one.id for one in images)}"):
-        found = deblended.deblend(images, detections, prior=prior, seed=seed)
+        found = deblended.deblend(images, detections, prior=prior, seed=seed, **known)
     show(found)
     made = None if physics is None else _populations(found, physics, seed)
     if folder is not None:

@@ -33,6 +33,7 @@ from ..inference.posterior import Posterior
 from ..scene import deblend as scenes
 from ..scene.catalogue import DRAWS
 from ..scene.deblend import Deblended
+from ..scene.exposure import ASTROMETRY
 from . import shipped
 from .answer import rng_of
 from .fitting import fit
@@ -49,8 +50,9 @@ Redshifts = float | Float[np.ndarray, "source"] | None
 
 
 def deblend(
-    images: Cutout | Sequence[Cutout], detections: Detections | None = None, *, prior: str = "profiles", seed: int = 0, draws: int = DRAWS
-) -> Deblended:
+    images: Cutout | Sequence[Cutout], detections: Detections | None = None, *, prior: str = "profiles", astrometry: float = ASTROMETRY,
+    seed: int = 0, draws: int = DRAWS,
+) -> Deblended:  # fmt: skip
     """Find the sources of an image, or of several of one sky, or take them from a table, and fit them all.
 
     Parameters
@@ -62,18 +64,22 @@ def deblend(
     prior
         What bright galaxies look like: "profiles" with texture, or, some times slower, as "learned" from simulated galaxies
         (`slipher.scene.annealed`).
+    astrometry
+        Of several images, by how many pixels of the first their coordinates may be off from its own, one sd: how far is fitted, with
+        that for a prior. Faint images of few sources cannot tell; say what is known. With zero coordinates are exact.
     draws
         From which errors come.
 
     Raises
     ------
     InputError
-        For another prior; if nothing is found, none of the detections is in the image, or coordinates of several are missing.
+        For another prior or an `astrometry` that is none; if nothing is found, none of the detections is in the image, or coordinates of
+        several are missing.
     """
     if prior not in PRIORS:
         raise InputError(f"the prior {prior!r}", expected=" or ".join(PRIORS), mend="Choose one of those.")
     denoiser = shipped.morphology().trained.denoiser if prior == "learned" else None
-    return scenes.deblend(images, detections, seed=seed, draws=draws, denoiser=denoiser)
+    return scenes.deblend(images, detections, seed=seed, draws=draws, astrometry=astrometry, denoiser=denoiser)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -56,10 +56,12 @@ class Blend(NamedTuple):
     denoiser: Denoiser | None = None
 
 
-def take_apart(images: tuple[Cutout, ...], position: Float[np.ndarray, "source 2"], *, more: bool = False) -> Blend:
+def take_apart(
+    images: tuple[Cutout, ...], position: Float[np.ndarray, "source 2"], *, more: bool = False, astrometry: float = exposure.ASTROMETRY
+) -> Blend:
     """The scene of sources at these positions of the first image; with `more`, also of those that only what is left over shows."""
     bands = tuple(dict.fromkeys(band for image in images for band in image.bands))
-    seen = tuple(exposure.of_cutout(image, images[0], bands) for image in images)
+    seen = tuple(exposure.of_cutout(image, images[0], bands, astrometry=astrometry) for image in images)
     made, each, first = _smooth(images, seen, bands, position)
     missed = _missed(images, seen, made, each, first, position) if more else position[:0]
     if len(missed):

@@ -86,7 +86,7 @@ class Deblended:
 
 def deblend(
     images: Cutout | Sequence[Cutout], detections: Detections | None = None, *, seed: int = 0, draws: int = catalogue.DRAWS,
-    denoiser: Denoiser | None = None,
+    astrometry: float = exposure.ASTROMETRY, denoiser: Denoiser | None = None,
 ) -> Deblended:  # fmt: skip
     """Find the sources of an image, or of several of one sky, or take them from a table, and fit them all.
 
@@ -98,13 +98,15 @@ def deblend(
         Their pixels in the first image, or coordinates where it has some; found where left out.
     draws
         From which errors come.
+    astrometry
+        Of several images, by how many pixels of the first their coordinates may be off from its own, one sd.
     denoiser
         A learned prior of what galaxies look like (`slipher.scene.annealed`), under which bright ones are fitted once more.
 
     Raises
     ------
     InputError
-        If nothing is found, none of the detections is in the image, or coordinates of several are missing.
+        If nothing is found, none of the detections is in the image, coordinates of several are missing, or `astrometry` is negative.
     """
     images = (images,) if isinstance(images, Cutout) else tuple(images)
     same_sky(images)
@@ -116,7 +118,7 @@ def deblend(
             f"{image.id}: none of {len(position)} sources is in the image", expected="positions in its pixels", mend="Check x and y."
         )
     make_room()  # each layout compiles programs of its own
-    made = blend.take_apart(images, position[inside], more=detections is None)
+    made = blend.take_apart(images, position[inside], more=detections is None, astrometry=astrometry)
     if denoiser is not None:
         made = learned_blend(made, denoiser)
     later = made.position[inside.sum() :]

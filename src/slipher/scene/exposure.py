@@ -24,7 +24,7 @@ from ..errors import InputError
 
 PRIMES = (3, 5, 7, 11)  # of lengths of transforms: odd, so that no frequency is its own mirror image
 WANDER = 0.05  # pixels by which bands of one image are off each other
-ASTROMETRY = 0.3  # pixels of the reference by which another image is
+ASTROMETRY = 0.3  # pixels of the reference by which another image is, where nothing is said
 BENT = 0.1  # pixels by which coordinates of two images may differ from an affine map
 WRAPPED = 0.5  # of an image is added to it at least, for what leaves it on one side comes back on the other
 
@@ -108,19 +108,25 @@ def doubted(seen: Exposure, brightness: Float[np.ndarray, "band y x"], share: fl
     return eqx.tree_at(lambda one: one.ivar, seen, jnp.asarray(less, jnp.float32))
 
 
-def of_cutout(image: Cutout, reference: Cutout | None = None, bands: tuple[str, ...] | None = None) -> Exposure:
+def of_cutout(
+    image: Cutout, reference: Cutout | None = None, bands: tuple[str, ...] | None = None, *, astrometry: float = ASTROMETRY
+) -> Exposure:
     """The exposure of an image; where there is another whose pixels are the frame, both need coordinates.
 
     Parameters
     ----------
     bands
         The scene's, among which the image's are looked up; the image's own where left out.
+    astrometry
+        By how many pixels of the reference an image's coordinates may be off from it, one sd; with zero they are taken as they are.
 
     Raises
     ------
     InputError
-        If a band is none of the scene's, coordinates are missing, or an affine map is not what they are.
+        If a band is none of the scene's, coordinates are missing, an affine map is not what they are, or `astrometry` is no such number.
     """
+    if not 0 <= astrometry < np.inf:
+        raise InputError(f"astrometry {astrometry}", expected="pixels, none or more", mend="Give 0 where coordinates are exact.")
     names = image.bands if bands is None else bands
     missing = [name for name in image.bands if name not in names]
     if missing:
@@ -130,7 +136,7 @@ def of_cutout(image: Cutout, reference: Cutout | None = None, bands: tuple[str, 
     if reference is None or reference is image:
         return exposure(*arrays, bands=places)
     jacobian, origin = affine(reference, image)
-    wander = ASTROMETRY * float(np.sqrt(abs(np.linalg.det(jacobian))))
+    wander = astrometry * float(np.sqrt(abs(np.linalg.det(jacobian))))
     return exposure(*arrays, bands=places, jacobian=jacobian, origin=origin, wander=wander, anchored=False)
 
 
