@@ -77,6 +77,7 @@ class Flag(IntFlag):
     UNRESOLVED = 1 << 30  # a source no wider than the point-spread function: fitted as a point, it has no size or shape
     BLENDED = 1 << 31  # most of the light where a source is belongs to others: its fluxes may be off by more than their errors say
     TRUNCATED = 1 << 32  # more than a tenth of a source's light is outside the image: its fluxes are the model's
+    MASKED = 1 << 33  # in some band, more than a tenth of a source's light is on pixels without information: its fluxes are the model's
 
     def names(self) -> list[str]:
         """The names of the bits that are set, lowest first."""

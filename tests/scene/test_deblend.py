@@ -1,5 +1,7 @@
 """An image to its catalogue: rows for all sources, coordinates, magnitudes and flags; and what cannot be taken apart."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -13,7 +15,7 @@ from slipher.cli import app
 from slipher.data.detections import Detections, read_detections
 from slipher.data.image import cutout
 from slipher.errors import Flag, InputError
-from slipher.scene.deblend import View, _outside, _overlap, deblend
+from slipher.scene.deblend import View, _masked, _outside, _overlap, deblend
 
 VARIANCE = np.full((2, 80, 90), 0.05**2)
 ERROR = np.sqrt(1.0 / np.sum(moffat() ** 2)) * 0.05  # of the flux of a star at a known place
@@ -68,6 +70,19 @@ def test_the_sum_of_the_sources_is_the_model(found):
 
 
 @pytest.mark.slow
+def test_a_star_without_its_core_is_found_and_measured_by_its_wings():
+    apart = np.concatenate([[(20.3, 60.6, 400.0)], STARS[1:]])
+    flux, variance = images(3, stars=apart), VARIANCE.copy()
+    flux[:, 59:63, 18:23], variance[:, 59:63, 18:23] = np.nan, np.inf  # the brightest, saturated
+    table = deblend(cutout(flux, variance=variance, psf=np.stack([moffat()] * 2), bands=("g", "r")), draws=16).table
+    assert len(table) == len(STARS)
+    brightest = table[np.argmax(table["flux_g"])]
+    assert abs(brightest["flux_g"] - 400.0) < 4 * brightest["flux_g_err"] < 40.0
+    masked = [Flag.MASKED in Flag(int(flags)) for flags in table["flags"]]
+    assert masked == [row["id"] == brightest["id"] for row in table]
+
+
+@pytest.mark.slow
 def test_what_lies_under_another_and_what_the_edge_cuts_are_flagged():
     y, x = np.mgrid[:40, :40]
     psf = moffat()
@@ -82,7 +97,7 @@ def test_what_lies_under_another_and_what_the_edge_cuts_are_flagged():
     assert table["overlap"][0] < 0.2 < 0.8 < table["overlap"][1]
 
 
-def test_overlap_and_what_is_outside_are_those_of_the_definition():
+def test_overlap_and_what_is_outside_or_masked_are_those_of_the_definition():
     """Two squares of which one covers the other, the second three times as bright, with a second view that sees the first alone."""
     one, two = np.zeros((2, 1, 6, 6), np.float32)
     one[0, :4, :4], two[0, :4, 2:] = 1.0, 3.0
@@ -91,6 +106,10 @@ def test_overlap_and_what_is_outside_are_those_of_the_definition():
     np.testing.assert_allclose(_overlap((view,)), [1 - 16 / (16 + 8 * 3), 1 - 144 / (144 + 8 * 3)])
     alone = View(image=image, model=one, sources=np.stack([one, 0.0 * two]))
     np.testing.assert_allclose(_overlap((view, alone)), [1 - 32 / (32 + 8 * 3), 1 - 144 / (144 + 8 * 3)])
+    holed = dataclasses.replace(image, ivar=np.where(one > 0, image.ivar, 0.0))
+    masked = dataclasses.replace(view, image=holed)
+    np.testing.assert_allclose(_masked((masked,), ("g",)), [0.0, 0.5])
+    np.testing.assert_allclose(_masked((masked, view), ("g",)), [0.0, 0.25])
     np.testing.assert_allclose(_outside(Table({"flux_g": [20.0, 48.0]}), view), [0.2, 0.0])
 
 

@@ -143,6 +143,18 @@ def test_a_galaxy_that_an_edge_or_a_mask_cuts_is_one():
     assert len(found(flux[:, :, :60]).position) == 1
 
 
+@pytest.mark.parametrize("mask", [(slice(28, 34), slice(18, 23)), (slice(None), slice(20, 22)), (slice(29, 32), slice(None))])
+def test_what_has_no_middle_is_one(mask):
+    """A bright star, saturated or on a bad column, and a bright galaxy in its place."""
+    for sky in (10.0 * points(STARS[:1]), np.roll(galaxy(500.0, 3.0), (-10, -24), (0, 1))):
+        flux = noisy(sky, 5)
+        ivar = np.full_like(flux, NOISE**-2)
+        ivar[:, *mask], flux[:, *mask] = 0.0, 1e6
+        got = found(flux, ivar)
+        assert len(got.position) == 1
+        assert off(got, (20.4, 30.5)) < 0.4
+
+
 def test_the_sky_is_what_most_pixels_are():
     rng = np.random.default_rng(3)
     pixels = np.concatenate([5.0 + rng.standard_normal(5000), rng.uniform(6.0, 200.0, 1500)])

@@ -105,7 +105,9 @@ def _missed(
     for image, one, like, rest in zip(images, seen, each, normal.residuals(made.scene, first.point, seen), strict=True):
         ivar = np.asarray(_believed(one, like).ivar, np.float64)
         ivar = np.where(ivar > BELIEVED * np.asarray(image.ivar), ivar, 0.0)
-        there.append(detect(np.asarray(rest, np.float64), ivar, np.asarray(image.psf, np.float64)).position)
+        found = detect(np.asarray(rest, np.float64), ivar, np.asarray(image.psf, np.float64)).position
+        column, row = np.clip(np.rint(found).astype(int), 0, np.array(ivar.shape[:0:-1]) - 1).T
+        there.append(found[(ivar[:, row, column] > 0).any(0)])
         maps.append((np.asarray(one.jacobian, np.float64), np.asarray(one.origin, np.float64)))
     return gathered(there, images, maps, position, APART)[len(position) :]
 

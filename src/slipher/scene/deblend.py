@@ -25,7 +25,7 @@ from .layout import TEXTURE
 from .learned_blend import LEARNED, learned_blend
 
 MOSTLY = 0.5  # of the light where a source is, from which others' make it blended
-CUT_OFF = 0.1  # of a source's light, from which what is outside the image makes it truncated
+CUT_OFF = 0.1  # of a source's light, from which what is outside the image makes it truncated, and what no pixel shows masked
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -132,6 +132,7 @@ def deblend(
     table.add_column([np.nan if one is None else one.share for one in scores], name="made_up")
     whole = _complete(table, ids, position, inside, images)
     whole["flags"][np.flatnonzero(inside)[_outside(table, views[0]) > CUT_OFF]] |= int(Flag.TRUNCATED)
+    whole["flags"][np.flatnonzero(inside)[_masked(views, made.bands) > CUT_OFF]] |= int(Flag.MASKED)
     whole["flags"][np.asarray(whole["overlap"]) > MOSTLY] |= int(Flag.BLENDED)
     whole.meta = {
         "images": [one.id for one in images], "source": [one.source for one in images], "sha256": [one.checksum for one in images],
@@ -215,6 +216,16 @@ def _outside(table: Table, view: View) -> Float[np.ndarray, "source"]:
     """The share of each source's light that the image's edge cuts off, in the band where it is the least."""
     flux = np.stack([table[f"flux_{band}"] for band in view.image.bands], 1)
     return np.min(1.0 - view.sources.sum((2, 3), dtype=np.float64) / flux, axis=1)
+
+
+def _masked(views: tuple[View, ...], bands: tuple[str, ...]) -> Float[np.ndarray, "source"]:
+    """The share of each source's light that is on pixels without information, in the band where it is the most."""
+    hidden, whole = np.zeros((2, len(views[0].sources), len(bands)))
+    for view in views:
+        places = [bands.index(band) for band in view.image.bands]
+        hidden[:, places] += np.einsum("sbyx,byx->sb", view.sources, view.image.ivar <= 0)
+        whole[:, places] += view.sources.sum((2, 3))
+    return np.max(hidden / np.maximum(whole, 1e-30), axis=1)
 
 
 def _complete(table: Table, ids: list[str], position: np.ndarray, inside: np.ndarray, images: tuple[Cutout, ...]) -> Table:

@@ -7,7 +7,8 @@ background of each band taken off; those of each band alone are looked at beside
 significant counts. Detection has two steps.
 
 Peaks of nu sharpened, less its mean over half a PSF, come first, for sharpened neighbours are two for longer; each has to stand some sigma
-above the saddle to a higher one. Sharpening costs significance: peaks of nu itself count where nothing sharp is near.
+above the saddle to a higher one. Sharpening costs significance: peaks of nu itself count where nothing sharp is near. Holes in an image
+are no reason to divide what lies under them: light goes on through them as `masked` guesses, but only what is seen makes a source.
 
 Then every source found is given the most that it can have if it is as bright on one side of its centre as on the other (Lupton et al. 2001,
 ASP 238, 269): at r about its centre the less bright of f(r) and f(-r), their mean where they agree within errors. What is significant of
@@ -23,6 +24,7 @@ from jaxtyping import Bool, Float
 from scipy import ndimage, signal
 
 from ..data.image import Cutout
+from .masked import guessed
 
 THRESHOLD = 5.0  # of significance
 DEPTH = 4.0  # of significance, by which a peak stands above the saddle to a higher one
@@ -61,18 +63,22 @@ def detect(
     flux: Float[np.ndarray, "band y x"], ivar: Float[np.ndarray, "band y x"], psf: Float[np.ndarray, "band v u"], *,
     threshold: float = THRESHOLD,
 ) -> Detections:  # fmt: skip
-    """Sources of images on one grid, the most significant first; pixels without information count for nothing."""
+    """Sources of images on one grid, the most significant first; pixels without information are no reason to find any."""
     background = np.array([sky(image[weight > 0]) for image, weight in zip(flux, ivar, strict=True)])
     dark, width, seen = flux - background[:, None, None], full_width(psf), (ivar > 0).any(0)
+    whole, weight = guessed(dark, ivar, width)
     each = [slice(None), *(slice(i, i + 1) for i in range(len(flux)))] if len(flux) > 1 else [slice(None)]
-    maps = [filtered(dark[bands], ivar[bands], psf[bands]) for bands in each]
-    plain = np.where(seen, np.max([one.significance for one in maps], 0), 0.0)
+    maps = [filtered(whole[bands], weight[bands], psf[bands]) for bands in each]
+    # Guesses say where a source is, not that there is one.
+    shown = np.max([significance(dark[bands], ivar[bands], psf[bands]) for bands in each], 0)
+    known = (weight > 0).any(0)
+    plain = np.where(known, np.max([one.significance for one in maps], 0), 0.0)
     scale = SHARP * width / 2.355
-    sharp = np.max([_sharpened(one.significance, seen, psf[bands], scale) for one, bands in zip(maps, each, strict=True)], 0)
-    # Across what is masked light goes on: two sides of a galaxy are not two.
-    nearest = tuple(ndimage.distance_transform_edt(~seen, return_distances=False, return_indices=True))
-    peaks = _peaks(plain[nearest], sharp[nearest], seen, width, threshold)
-    position, height = _with_newcomers(maps, plain, seen, peaks, width, UNEXPLAINED / THRESHOLD * threshold)
+    sharp = np.max([_sharpened(one.significance, known, psf[bands], scale) for one, bands in zip(maps, each, strict=True)], 0)
+    peaks = _peaks(plain, sharp, ndimage.binary_erosion(known, border_value=1) & (shown > threshold), width, threshold)
+    columns, rows = np.rint(peaks).astype(int).T
+    newcomers, left = _all_newcomers(maps, plain, seen, peaks, width, UNEXPLAINED / THRESHOLD * threshold)
+    position, height = np.concatenate([peaks, newcomers]), np.concatenate([shown[rows, columns], left])
     order = np.argsort(-height, kind="stable")
     return Detections(position[order], height[order], background)
 
@@ -130,10 +136,9 @@ def sky(pixels: Float[np.ndarray, "pixel"]) -> float:
 # --- peaks -----------------------------------------------------------------------------------------------------------
 
 
-def _peaks(plain: np.ndarray, sharp: np.ndarray, seen: np.ndarray, width: float, threshold: float) -> Float[np.ndarray, "peak 2"]:
+def _peaks(plain: np.ndarray, sharp: np.ndarray, usable: np.ndarray, width: float, threshold: float) -> Float[np.ndarray, "peak 2"]:
     """Positions of peaks of nu and of nu sharpened, none near a more significant one."""
     kept = np.zeros((0, 2))
-    usable = ndimage.binary_erosion(seen, border_value=1)
     for image, apart in ((sharp, APART), (plain, MERGED)):
         rows, columns = np.nonzero(_standing(image, REACH * width) & usable & (np.minimum(image, plain) > threshold))
         for i in np.argsort(-plain[rows, columns], kind="stable"):
@@ -188,15 +193,15 @@ class Piece(NamedTuple):
         return ~ndimage.map_coordinates(self.seen, whole, order=0, cval=False)
 
 
-def _with_newcomers(
+def _all_newcomers(
     maps: list[Filtered], plain: np.ndarray, seen: np.ndarray, peaks: np.ndarray, width: float, threshold: float
-) -> tuple[Float[np.ndarray, "source 2"], Float[np.ndarray, "source"]]:
-    """Peaks and what they leave, with significance; each connected piece of light is looked at alone."""
+) -> tuple[Float[np.ndarray, "newcomer 2"], Float[np.ndarray, "newcomer"]]:
+    """What peaks leave, with significance; each connected piece of light is looked at alone."""
     columns, rows = np.rint(peaks).astype(int).T
     pieces, _ = ndimage.label(plain > FAINT)
     # Half a PSF from a mask f is that of one side, and of what is wide not that of the middle.
     seen = ndimage.binary_erosion(seen, iterations=max(round(width), 1), border_value=1)
-    position, height = [peaks], [plain[rows, columns]]
+    position, height = [np.zeros((0, 2))], [np.zeros(0)]
     for i, (down, right) in enumerate(ndimage.find_objects(pieces), 1):
         own = peaks[pieces[rows, columns] == i]
         if len(own):

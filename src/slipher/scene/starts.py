@@ -13,6 +13,7 @@ from scipy import ndimage, optimize, signal
 
 from ..data.image import Cutout
 from .detect import full_width, significance, sky
+from .masked import guessed
 
 FAINTEST = 1.5  # significance of what belongs to a source, a pixel
 DARK = 1e-3  # of a source's flux in its brightest band: what it starts with in one that says nothing
@@ -40,9 +41,9 @@ def starts(image: Cutout, position: Float[np.ndarray, "source 2"]) -> Starts:
     rows, columns = flux.shape[1:]
     inside = image.holds(position)
     x, y = (np.clip(np.rint(p).astype(int), 0, n - 1) for p, n in zip(position.T, (columns, rows), strict=True))
-    nu = significance(dark, ivar, psf)
-    own = _regions(nu, position, x, y, full_width(psf))
-    radius, reach = np.array([_extent(one, dark, position[i], psf) for i, one in enumerate(own)]).T
+    whole, weight = guessed(dark, ivar, full_width(psf))
+    own = _regions(significance(whole, weight, psf), position, x, y, full_width(psf))
+    radius, reach = np.array([_extent(one, whole, position[i], psf) for i, one in enumerate(own)]).T
     # Errors of points: no band starts fainter than what it would show, for from nothing there is no way to find how little there is.
     error = np.array([_of_a_point(weight, points) for weight, points in zip(ivar, psf, strict=True)])
     found = np.where(inside[:, None], _fluxes(dark, ivar, psf, position, radius), 0.0)
