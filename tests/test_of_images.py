@@ -7,7 +7,7 @@ from slipher.cli.of_images import declarations, each, filters_of
 from slipher.data.image import Cutout, cutout
 from slipher.errors import InputError
 
-NOTHING = dict.fromkeys(("psf", "psf_fwhm", "bands", "saturation", "zero_point"))
+NOTHING = dict.fromkeys(("psf", "psf_fwhm", "bands", "saturation", "zero_point", "gain"))
 
 
 def image(bands: tuple[str, ...], id: str) -> Cutout:
@@ -24,9 +24,10 @@ def test_an_option_is_of_all_images_or_of_each_or_of_none():
 
 def test_declarations_are_arguments_of_read_image():
     said = NOTHING | {"psf": ["-", "hst.fits"], "psf_fwhm": ["4.5", "-"], "bands": ["g, r", "F814W"], "zero_point": ["27,26.5", "25.9"]}
+    said["gain"] = ["4,5", "-"]
     assert declarations(2, **said) == [
-        {"psf": None, "psf_fwhm": 4.5, "bands": ("g", "r"), "saturation": None, "zero_point": [27.0, 26.5]},
-        {"psf": "hst.fits", "psf_fwhm": None, "bands": ("F814W",), "saturation": None, "zero_point": 25.9},
+        {"psf": None, "psf_fwhm": 4.5, "bands": ("g", "r"), "saturation": None, "zero_point": [27.0, 26.5], "gain": [4.0, 5.0]},
+        {"psf": "hst.fits", "psf_fwhm": None, "bands": ("F814W",), "saturation": None, "zero_point": 25.9, "gain": None},
     ]
 
 

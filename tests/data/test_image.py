@@ -7,6 +7,7 @@ from astropy.wcs import WCS
 
 from slipher.data.image import Cutout, cutout, same_sky
 from slipher.data.image_files import read_image
+from slipher.data.image_noise import sky
 from slipher.errors import Flag, InputError, UnreadableFile
 
 RNG = np.random.default_rng(0)
@@ -102,6 +103,8 @@ def test_psfs_are_brought_to_one():
         "too many variances": ({"variance": np.repeat(VARIANCE, 2, 0)}, "expected the images' shape.*Mend the variance"),
         "too many zero points": ({"zero_point": [27.0, 26.5, 26.0]}, r"zero points \[27.0, 26.5, 26.0\].*one for each.*AB magnitudes"),
         "zero point of nothing": ({"zero_point": float("nan")}, "a number for all bands"),
+        "too many gains": ({"gain": [2.0, 2.0, 2.0]}, r"gains \[2.0, 2.0, 2.0\].*one for each.*electrons"),
+        "no gain": ({"gain": 0.0}, "a positive number for all bands"),
         "everything saturated": ({"saturation": -100.0}, "no pixel with information"),
         "no positive variance": ({"variance": 0 * VARIANCE}, "no pixel with information.*Check mask and variance"),
         "nothing finite": ({"flux": np.nan * FLUX}, "no pixel with information"),
@@ -228,3 +231,26 @@ def test_the_noise_of_a_crowded_image_is_not_its_sources():
     light = sum(np.exp(-0.5 * ((x - a) ** 2 + (y - b) ** 2) / s**2) for (a, b), s in zip(places, widths, strict=True))
     image = light + 0.05 * rng.standard_normal(light.shape)
     assert np.sqrt(1.0 / cutout(image, psf_fwhm=4.0).ivar.max()) == pytest.approx(0.05, rel=0.2)
+
+
+def test_the_sky_is_what_most_pixels_are():
+    rng = np.random.default_rng(3)
+    pixels = np.concatenate([5.0 + rng.standard_normal(5000), rng.uniform(6.0, 200.0, 1500)])
+    assert sky(pixels) == pytest.approx(5.0, abs=0.25)
+    assert sky(np.zeros(0)) == 0.0
+
+
+def test_a_gain_adds_the_shot_noise_of_sources():
+    """Counts over a sky of 100 electrons a pixel; weights do not know which of them came by chance."""
+    y, x = np.mgrid[:80, :80]
+    light = 3000.0 * np.exp(-0.5 * ((x - 40) ** 2 + (y - 38) ** 2) / 8.0**2) / 4.0  # in units of four electrons
+    bright, chi2, bias = light > 40.0, [], []
+    for seed in range(8):
+        flux = np.random.default_rng(seed).poisson(4.0 * light + 100.0) / 4.0
+        one = cutout(np.stack([flux, flux]), variance=np.full((2, 80, 80), 100.0 / 16.0), psf_fwhm=4.0, gain=[4.0, 1e12])
+        off = flux - light - 25.0
+        np.testing.assert_allclose(one.ivar[1], 16.0 / 100.0, rtol=1e-4)
+        chi2.append(np.mean((off**2 * one.ivar[0])[bright]))
+        bias.append(np.sum((off * one.ivar[0])[bright]) / np.sqrt(np.sum(one.ivar[0][bright])))
+    assert np.mean(chi2) == pytest.approx(1.0, abs=0.05)
+    assert abs(np.mean(bias)) < 0.8  # by their own counts it would be -1.7

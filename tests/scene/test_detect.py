@@ -153,10 +153,3 @@ def test_what_has_no_middle_is_one(mask):
         got = found(flux, ivar)
         assert len(got.position) == 1
         assert off(got, (20.4, 30.5)) < 0.4
-
-
-def test_the_sky_is_what_most_pixels_are():
-    rng = np.random.default_rng(3)
-    pixels = np.concatenate([5.0 + rng.standard_normal(5000), rng.uniform(6.0, 200.0, 1500)])
-    assert detect.sky(pixels) == pytest.approx(5.0, abs=0.25)
-    assert detect.sky(np.zeros(0)) == 0.0

@@ -313,6 +313,10 @@ def deblend(
     ] = None,
     bands: Annotated[list[str] | None, typer.Option(metavar="NAMES", help="Of the bands, with commas, where the file has none.")] = None,
     saturation: Annotated[list[str] | None, typer.Option(metavar="FLUX", help="From which a pixel is saturated.")] = None,
+    gain: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ELECTRONS", help="For a flux of one, by band: adds sources' shot noise to a variance without it."),
+    ] = None,
     zero_point: Annotated[
         list[str] | None, typer.Option(metavar="MAG", help="AB magnitude of a flux of one: 27, or 27,26,... by band.")
     ] = None,
@@ -341,8 +345,8 @@ def deblend(
     """Take a blend of sources apart: fluxes, places, sizes and shapes, with errors; with --filters their stellar populations too.
 
     Several images of one sky, with coordinates, are fitted together; pixels of the catalogue are those of the first. What is said of
-    images (--psf, --psf-fwhm, --bands, --saturation, --zero-point, --filters) is said once for all of them, or once for each, in their
-    order: --psf HSC.psf.fits --psf HST.psf.fits; a hyphen leaves it to the file.
+    images (--psf, --psf-fwhm, --bands, --saturation, --gain, --zero-point, --filters) is said once for all of them, or once for each, in
+    their order: --psf HSC.psf.fits --psf HST.psf.fits; a hyphen leaves it to the file.
     With --out DIR: catalogue.ecsv, model.fits (model, residual and each source; of the second image with EXTVER 2), scene.png and
     scene-2.png; of populations medians and percentiles are columns of the catalogue, and populations/ID.posterior.nc, ID.summary.ecsv
     and ID.png the posteriors.
@@ -351,7 +355,8 @@ def deblend(
     from slipher.cli.of_images import declarations
 
     compiled.keep()
-    declared = declarations(len(images), psf=psf, psf_fwhm=psf_fwhm, bands=bands, saturation=saturation, zero_point=zero_point)
+    said = {"bands": bands, "saturation": saturation, "zero_point": zero_point, "gain": gain}
+    declared = declarations(len(images), psf=psf, psf_fwhm=psf_fwhm, **said)
     physics = _physics(filters, redshift, ebv, wanted=populations)
     if physics is not None:
         physics |= {"sampler": _sampler(None, refine, usual="refined")}

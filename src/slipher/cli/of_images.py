@@ -31,7 +31,7 @@ def each(option: str, given: Sequence[str] | None, n: int) -> list[str | None]:
 
 def declarations(
     n: int, *, psf: Sequence[str] | None, psf_fwhm: Sequence[str] | None, bands: Sequence[str] | None, saturation: Sequence[str] | None,
-    zero_point: Sequence[str] | None,
+    zero_point: Sequence[str] | None, gain: Sequence[str] | None,
 ) -> list[dict]:  # fmt: skip
     """Arguments of `slipher.read_image` for each of n images.
 
@@ -42,7 +42,7 @@ def declarations(
     """
     said = {"psf": each("--psf", psf, n), "bands": _parsed("--bands", bands, n, lambda option, text: listed(text))}
     said |= {"psf_fwhm": _parsed("--psf-fwhm", psf_fwhm, n, _number), "saturation": _parsed("--saturation", saturation, n, _number)}
-    said |= {"zero_point": _parsed("--zero-point", zero_point, n, _numbers)}
+    said |= {"zero_point": _parsed("--zero-point", zero_point, n, _numbers), "gain": _parsed("--gain", gain, n, _numbers)}
     return [{name: values[i] for name, values in said.items()} for i in range(n)]
 
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from astropy.stats import mad_std, sigma_clip
 from astropy.wcs import WCS
 from jaxtyping import Bool, Float, Float32
 
+from slipher.data.image_noise import noise, shot_variance
 from slipher.errors import Flag, InputError
 
 NO_FLAG = Flag(0)
@@ -19,9 +19,9 @@ UNNORMALISED = 0.02  # by which a PSF's sum may be off one without a word
 LEAST = 5  # pixels of a side
 UNNAMED = "band_{}"  # the name of a band that has none
 SAME_MAG = 0.005  # by which zero points of one band may differ
-CLIP, CLIPS = 4.0, 10  # of the noise' sd, where it is estimated
-APART = 2  # pixels, of differences that show noise
 GIVE_PSF = "Give one image of a star, background taken off, for each band (--psf FILE), or its width (--psf-fwhm PIXELS)."
+GIVE_ZERO = "Give AB magnitudes of a flux of one, in the bands' order."
+GIVE_GAIN = "Give electrons for a flux of one, in the bands' order."
 GIVE_WCS = "Add the keywords of one, or fit the images one by one."
 GIVE_NAMES = "Name the bands of each image, those of different filters differently (bands=, --bands)."
 
@@ -68,7 +68,8 @@ class Cutout:
 def cutout(
     flux: np.ndarray | Sequence[np.ndarray], *, psf: np.ndarray | Sequence[np.ndarray] | None = None, psf_fwhm: float | None = None,
     variance: np.ndarray | Sequence[np.ndarray] | None = None, ivar: np.ndarray | Sequence[np.ndarray] | None = None,
-    mask: np.ndarray | Sequence[np.ndarray] | None = None, saturation: float | None = None, bands: Sequence[str] | None = None,
+    mask: np.ndarray | Sequence[np.ndarray] | None = None, saturation: float | None = None,
+    gain: float | Sequence[float] | None = None, bands: Sequence[str] | None = None,
     wcs: WCS | None = None, zero_point: float | Sequence[float] | None = None, id: str = "image", source: str = "", checksum: str = "",
 ) -> Cutout:  # fmt: skip
     """Images from arrays.
@@ -85,6 +86,9 @@ def cutout(
         True where a pixel is bad.
     saturation
         Flux from which a pixel is.
+    gain
+        Electrons for a flux of one, exposures counted together: one for all bands, or one for each. It adds the shot noise of what is
+        brighter than the sky to the variance. Leave it out where the variance has it already.
     zero_point
         AB magnitude of a flux of one: one for all bands, or one for each.
 
@@ -108,14 +112,19 @@ def cutout(
     unusable = ~np.isfinite(images)
     noted |= found | (Flag.NON_FINITE_PIXELS if unusable.any() else NO_FLAG)
     weight = np.where(bad | unusable, 0.0, weight)
+    if gain is not None:
+        each = zip(images, weight, _of_bands(gain, names, id, "gains", GIVE_GAIN, positive=True), strict=True)
+        shot = np.stack([shot_variance(np.where(w > 0, image, np.nan), g) for image, w, g in each])
+        weight = weight / (1.0 + weight * shot)
     if not (weight > 0).any():
         raise InputError(
             f"{id}: no pixel with information", expected="finite fluxes with positive variances", mend="Check mask and variance."
         )
     points, found = _psfs(psf, psf_fwhm, len(images))
+    zeros = None if zero_point is None else _of_bands(zero_point, names, id, "zero points", GIVE_ZERO)
     return Cutout(
         flux=np.where(unusable, 0.0, images).astype(np.float32), ivar=weight.astype(np.float32), psf=points.astype(np.float32), bands=names,
-        wcs=None if wcs is None else wcs.celestial, zero_point=None if zero_point is None else _zero_points(zero_point, names, id), id=id,
+        wcs=None if wcs is None else wcs.celestial, zero_point=zeros, id=id,
         flags=noted | found, source=source, checksum=checksum,
     )  # fmt: skip
 
@@ -173,17 +182,18 @@ def _like(values: np.ndarray | Sequence[np.ndarray], images: np.ndarray, what: s
     return np.broadcast_to(found, images.shape)
 
 
-def _zero_points(given: float | Sequence[float], bands: tuple[str, ...], id: str) -> Float[np.ndarray, "band"]:
+def _of_bands(
+    given: float | Sequence[float], bands: tuple[str, ...], id: str, what: str, mend: str, *, positive: bool = False
+) -> Float[np.ndarray, "band"]:
     """One for each band."""
     try:
         found = np.atleast_1d(np.asarray(given, np.float64))
     except (TypeError, ValueError):
         found = np.array([np.nan])
-    if found.shape not in ((1,), (len(bands),)) or not np.isfinite(found).all():
-        raise InputError(
-            f"{id}: the zero points {given} for the bands {', '.join(bands)}", expected="a number for all bands, or one for each",
-            mend="Give AB magnitudes of a flux of one, in the bands' order.",
-        )  # fmt: skip
+    usable = np.isfinite(found).all() and not (positive and np.any(found <= 0))
+    if found.shape not in ((1,), (len(bands),)) or not usable:
+        expected = f"a {'positive ' if positive else ''}number for all bands, or one for each"
+        raise InputError(f"{id}: the {what} {given} for the bands {', '.join(bands)}", expected=expected, mend=mend)
     return np.broadcast_to(found, len(bands)).copy()
 
 
@@ -192,7 +202,7 @@ def _weights(images: np.ndarray, variance, ivar, bad: Bool[np.ndarray, "band y x
     if variance is not None and ivar is not None:
         raise InputError("variance and ivar", expected="one of them", mend="Leave one out.")
     if variance is None and ivar is None:
-        sky = [_noise(np.where(out, np.nan, image)) for image, out in zip(images, bad, strict=True)]
+        sky = [noise(np.where(out, np.nan, image)) for image, out in zip(images, bad, strict=True)]
         return np.broadcast_to(np.array(sky)[:, None, None] ** -2.0, images.shape), Flag.VARIANCE_ESTIMATED
     given = _like(variance if ivar is None else ivar, images, "variance" if ivar is None else "ivar")
     # An ivar of zero is how it is said that there is nothing; a variance of zero is a mistake.
@@ -200,22 +210,6 @@ def _weights(images: np.ndarray, variance, ivar, bad: Bool[np.ndarray, "band y x
     usable = np.where(wrong | (given == 0), 1.0, given)
     weight = np.where(wrong | (given == 0), 0.0, 1.0 / usable if ivar is None else usable)
     return weight, Flag.NON_POSITIVE_ERRORS if (wrong & ~bad).any() else NO_FLAG
-
-
-def _noise(image: Float[np.ndarray, "y x"]) -> float:
-    """sd of the sky: of differences from the median, bright ones clipped; or, where sources leave no sky, of what is not smooth.
-
-    That is bent along both axes at once (Immerkaer 1996, CVIU 64, 300), between pixels that are `APART`: resampling makes neighbours alike.
-    """
-    pixels = image[np.isfinite(image)]
-    clipped = sigma_clip(pixels, sigma_lower=np.inf, sigma_upper=CLIP, maxiters=CLIPS, stdfunc="mad_std", masked=False)
-    once = image[APART:-APART] - 0.5 * (image[2 * APART :] + image[: -2 * APART])
-    bend = once[:, APART:-APART] - 0.5 * (once[:, 2 * APART :] + once[:, : -2 * APART])
-    rough = mad_std(bend, ignore_nan=True) / 1.5 if np.isfinite(bend).any() else np.inf
-    sd = min(mad_std(clipped) if clipped.size else 0.0, rough)
-    if not sd > 0:
-        raise InputError("images without noise or variance", expected="a variance, or a sky that scatters", mend="Give the variance.")
-    return float(sd)
 
 
 def _psfs(psf, psf_fwhm: float | None, n_bands: int) -> tuple[Float[np.ndarray, "band v u"], Flag]:

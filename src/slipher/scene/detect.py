@@ -19,11 +19,11 @@ newcomer moves to where it is the brightest when the others are given what it le
 from typing import NamedTuple
 
 import numpy as np
-from astropy.stats import sigma_clip
 from jaxtyping import Bool, Float
 from scipy import ndimage, signal
 
 from ..data.image import Cutout
+from ..data.image_noise import sky
 from .masked import guessed
 
 THRESHOLD = 5.0  # of significance
@@ -36,7 +36,6 @@ UNEXPLAINED = 7.0  # significance of a source beside others
 AGREED = 3.0  # sigma up to which the two sides of a source are the same
 FAINT = 3.0  # significance down to which light belongs to what it surrounds
 MOVES = 3  # of a newcomer
-CLIP, CLIPS = 3.0, 20  # of the background's sd; times
 
 
 class Detections(NamedTuple):
@@ -124,13 +123,6 @@ def full_width(psf: Float[np.ndarray, "band v u"]) -> float:
     """Full width at half maximum of the mean PSF, pixels, by the area that is brighter than half of the peak."""
     mean = psf.mean(0)
     return float(2.0 * np.sqrt(max(np.sum(mean > 0.5 * mean.max()), 1) / np.pi))
-
-
-def sky(pixels: Float[np.ndarray, "pixel"]) -> float:
-    """The background: the median of pixels, those beyond some sd clipped from above and below."""
-    if not len(pixels):
-        return 0.0
-    return float(np.median(sigma_clip(pixels, sigma=CLIP, maxiters=CLIPS, stdfunc="mad_std", masked=False)))
 
 
 # --- peaks -----------------------------------------------------------------------------------------------------------

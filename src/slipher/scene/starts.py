@@ -12,7 +12,8 @@ from jaxtyping import Bool, Float
 from scipy import ndimage, optimize, signal
 
 from ..data.image import Cutout
-from .detect import full_width, significance, sky
+from ..data.image_noise import sky
+from .detect import full_width, significance
 from .masked import guessed
 
 FAINTEST = 1.5  # significance of what belongs to a source, a pixel
