@@ -33,3 +33,9 @@ def test_a_system_without_such_a_limit_has_room(program, tmp_path, monkeypatch):
     monkeypatch.setattr(programs, "ALLOWED", tmp_path / "none")
     assert not programs.make_room()
     assert program._cache_size() == 1
+
+
+def test_memory_is_that_of_the_machine(monkeypatch):
+    assert 1e8 < programs.memory() < 1e14
+    monkeypatch.delattr(programs.os, "sysconf")
+    assert programs.memory() == float("inf")

@@ -1,9 +1,10 @@
-"""Compiled programs of a process: room for more of them.
+"""Compiled programs of a process: room for more of them, and for what they work on.
 
 Each program that XLA compiles for the CPU maps some 75 pieces of memory, and Linux allows a process 65,530; beyond that XLA ends it with a
 segmentation fault. Whoever meets ever new shapes of data makes room before they compile.
 """
 
+import os
 from pathlib import Path
 
 import jax
@@ -24,3 +25,14 @@ def make_room(full: float = FULL) -> bool:
         return False
     jax.clear_caches()
     return True
+
+
+def memory() -> float:
+    """Bytes of the device that programs run on, or, where that is the processor, of the machine; infinite where nobody says."""
+    limit = (jax.devices()[0].memory_stats() or {}).get("bytes_limit")
+    if limit is not None:
+        return float(limit)
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # Windows has no such call
+        return float("inf")

@@ -73,7 +73,7 @@ knots = 4
 
 [schedule]
 chunks = 1
-chunk_size = 256
+chunk_size = 64
 """
 
 
@@ -83,7 +83,7 @@ def small_model(tmp_path_factory) -> str:
     recipe, folder, library = photometric_recipe.parse_recipe(SMALL), tmp_path_factory.mktemp("small"), load_broad()
     prior = photometric_set.learn_prior(1, recipe.assumed, recipe.population, library, n=256)
     simulate = photometric_set.simulator(recipe.assumed, recipe.population, library, prior)
-    some = simulate(5, 0, 256)
+    some = simulate(5, 0, 64)
     sizes, redshifts = asdict(recipe.architecture), RedshiftRange(*recipe.population.redshift)
     untrained = photometric_flow.build_photometric(jax.random.key(1), len(recipe.preset.parameters) - 1, redshifts, **sizes)
     network = posterior_flow.standardise(untrained, some.features, some.log_mass)

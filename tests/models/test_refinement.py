@@ -35,6 +35,7 @@ def test_a_bright_galaxy_is_refined_and_its_truth_is_held(bright):
     assert (np.abs(truth - found.u.mean(0)) / found.u.std(0)).max() < 4.5
 
 
+@pytest.mark.slow
 def test_another_seed_finds_the_same_posterior_and_evidence(bright):
     one, other = bright.refined(), bright.refined(seed=9)
     assert not np.array_equal(one.u, other.u)

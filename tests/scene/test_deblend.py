@@ -11,6 +11,7 @@ from test_detect import STARS, images
 from test_render import moffat
 from typer.testing import CliRunner
 
+from slipher import programs
 from slipher.cli import app
 from slipher.data.detections import Detections, read_detections
 from slipher.data.image import cutout
@@ -149,6 +150,15 @@ def test_an_empty_sky_has_no_sources():
     noise = 0.05 * np.random.default_rng(5).standard_normal((2, 80, 90))
     with pytest.raises(InputError, match="nothing is found"):
         deblend(cutout(noise, variance=VARIANCE, psf=moffat()))
+
+
+def test_a_scene_that_memory_does_not_hold_is_refused(monkeypatch):
+    """Before anything is compiled, and by what the largest matrix takes: of each source some numbers, each with an image of its own."""
+    here = stars()
+    least = 4 * 4 * here.flux.size * 4  # sources have at least a position and two fluxes each, and numbers have four bytes
+    monkeypatch.setattr(programs, "memory", lambda: float(least))
+    with pytest.raises(InputError, match=r"4 sources on 90 x 80 pixels in 2 bands.*pieces that overlap"):
+        deblend(here)
 
 
 @pytest.mark.slow

@@ -21,7 +21,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 from scipy import ndimage
 
+from .. import programs
 from ..data.image import Cutout
+from ..errors import InputError
 from . import exposure, fit, layout, normal
 from .annealed import Denoiser
 from .detect import detect, full_width, gathered
@@ -59,7 +61,13 @@ class Blend(NamedTuple):
 def take_apart(
     images: tuple[Cutout, ...], position: Float[np.ndarray, "source 2"], *, more: bool = False, astrometry: float = exposure.ASTROMETRY
 ) -> Blend:
-    """The scene of sources at these positions of the first image; with `more`, also of those that only what is left over shows."""
+    """The scene of sources at these positions of the first image; with `more`, also of those that only what is left over shows.
+
+    Raises
+    ------
+    InputError
+        If there is less memory than a scene of so many takes.
+    """
     bands = tuple(dict.fromkeys(band for image in images for band in image.bands))
     seen = tuple(exposure.of_cutout(image, images[0], bands, astrometry=astrometry) for image in images)
     made, each, first = _smooth(images, seen, bands, position)
@@ -83,11 +91,23 @@ def _smooth(
     made = layout.layout(each, seen, position, len(bands))
     sights = tuple(Sight(jnp.zeros((len(s.background), 2)), jnp.asarray(s.background, jnp.float32)) for s in each)
     point = Point(made.members, sights)
+    _affordable(point, seen, len(position))
     free = _closed(
         normal.opened(point, sources=lambda name: name != TEXTURE), made, lambda name, rough: name.startswith("light_1") & ~rough
     )
     believed = tuple(_believed(one, s) for one, s in zip(seen, each, strict=True))
     return made, each, fit.fit(made.scene, point, believed, free)
+
+
+def _affordable(point: Point, seen: tuple[Exposure, ...], n: int) -> None:
+    """Raises InputError if the machine has not the memory that a fit takes, for systems end such processes without a word."""
+    need, there = normal.memory(point, seen), programs.memory()
+    if need > there:
+        bands, height, width = max((one.flux.shape for one in seen), key=np.prod)
+        raise InputError(
+            f"{n} sources on {width} x {height} pixels in {bands} bands, as one scene of {need / 1e9:.1f} GB",
+            expected=f"no more than the {there / 1e9:.1f} GB of memory here", mend="Cut the image into pieces that overlap.",
+        )  # fmt: skip
 
 
 def _believed(seen: Exposure, like: Starts) -> Exposure:

@@ -106,7 +106,8 @@ def deblend(
     Raises
     ------
     InputError
-        If nothing is found, none of the detections is in the image, coordinates of several are missing, or `astrometry` is negative.
+        If nothing is found, none of the detections is in the image, coordinates of several are missing, `astrometry` is negative, or there
+        is less memory than so many sources on so many pixels take.
     """
     images = (images,) if isinstance(images, Cutout) else tuple(images)
     same_sky(images)

@@ -33,6 +33,7 @@ SEED = 0  # of the random vectors
 RIDGE = 1e-5  # of the preconditioner, over its diagonal
 MANY = 16  # numbers of one parameter of one source from which they are pixels
 AT_ONCE = 16  # sources of a group up to which their derivatives are made together
+COPIES = 4  # of the few's columns, while their part of the matrix is made
 
 
 # --- what is free ----------------------------------------------------------------------------------------------------
@@ -94,6 +95,11 @@ def places_of_few(point: Point) -> Int[np.ndarray, "few"]:
     )
     rows = [np.concatenate([leaf.reshape(len(leaf), -1) for leaf in jax.tree.leaves(few(u))], 1).ravel() for u in groups]
     return np.concatenate([*rows, *(np.concatenate([s.shift.ravel(), s.background]) for s in sights)]).astype(int)
+
+
+def memory(point: Point, seen: tuple[Exposure, ...]) -> int:
+    """Bytes that a fit takes, about: most are how the pixels of an exposure change with each of the few."""
+    return 4 * COPIES * len(places_of_few(point)) * max(one.flux.size for one in seen)
 
 
 def _columns(scene: Scene, point: Point, which: int, seen: Exposure) -> Float[Array, "few pixel"]:
