@@ -77,10 +77,10 @@ def test_signals_are_levelled(seen):
 
 
 def test_fluxes_scatter_as_the_exact_likelihood_says(campaign, seen):
-    """chi^2 of the truth, at the best mass, is that of the bands less one."""
+    """chi^2 of the truth, at the best mass, is that of the bands less one; of bright galaxies, for faint ones are there by their noise."""
     camera, names = photometer.photometer(campaign[1]), campaign[1]
     chi2 = []
-    for i in range(0, 300):
+    for i in np.flatnonzero(seen.sn > SN[0])[:300]:
         task = Bands(
             camera, jnp.asarray(seen.flux[i, : len(names)], jnp.float32), jnp.asarray(seen.ivar[i, : len(names)], jnp.float32),
             jnp.zeros(len(names), bool), jnp.float32(seen.redshift[i]), jnp.float32(0.0),
