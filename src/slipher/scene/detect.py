@@ -83,7 +83,7 @@ def detect(
 
 
 def gathered(
-    there: list[Float[np.ndarray, "found 2"]], images: tuple[Cutout, ...], maps: list[tuple[np.ndarray, np.ndarray]],
+    there: list[Float[np.ndarray, "_ 2"]], images: tuple[Cutout, ...], maps: list[tuple[np.ndarray, np.ndarray]],
     known: Float[np.ndarray, "known 2"], apart: float = 1.0,
 ) -> Float[np.ndarray, "source 2"]:  # fmt: skip
     """`known` positions, and behind them what was found in several images, in pixels of the first and inside of it.
