@@ -1,5 +1,7 @@
 """Room for compiled programs in a process that meets ever new shapes."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -35,7 +37,13 @@ def test_a_system_without_such_a_limit_has_room(program, tmp_path, monkeypatch):
     assert program._cache_size() == 1
 
 
-def test_memory_is_that_of_the_machine(monkeypatch):
-    assert 1e8 < programs.memory() < 1e14
+@pytest.mark.parametrize(("told", "least", "most"), [(None, 1e8, 1e14), ({}, 1e8, 1e14), ({"bytes_limit": 12}, 12, 12)])
+def test_memory_is_that_of_the_device_or_the_machine(told, least, most, monkeypatch):
+    monkeypatch.setattr(jax, "devices", lambda: [SimpleNamespace(memory_stats=lambda: told)])
+    assert least <= programs.memory() <= most
+
+
+def test_memory_of_which_nobody_says_anything_is_no_limit(monkeypatch):
+    monkeypatch.setattr(jax, "devices", lambda: [SimpleNamespace(memory_stats=lambda: None)])
     monkeypatch.delattr(programs.os, "sysconf")
     assert programs.memory() == float("inf")

@@ -89,16 +89,19 @@ def test_the_wider_flow_is_its_own_inverse_and_leaves_what_it_does_not_know(prep
 
 
 def test_both_together_hold_the_truth_and_are_narrower(truth_and_galaxy, prepared):
-    """The truth is as likely as draws are: age and metallicity trade along a tail that standard deviations do not describe."""
+    """The truth is as likely as draws are, one of which in a hundred may be less so: of log_zstar, which trades with age along a tail, sd
+    are no measure."""
     (truth, galaxy), (target, _) = truth_and_galaxy, prepared
     both, alone = (slipher.fit(given, samples=1000) for given in (galaxy, galaxy.spectrum))
     assert (both.status, alone.status) == ("refined", "refined")
     for name in ("log_zstar", "a_v", "dust_slope"):
         assert both.samples[name].std() < 1.1 * alone.samples[name].std(), name
+    for name in ("a_v", "dust_slope"):
+        assert abs(both.samples[name].mean() - truth[name]) < 4 * both.samples[name].std(), name
     draws = {p.name: np.append(both.samples[p.name], truth[p.name]).astype(np.float32) for p in JOINT.parameters[:-1]}
     u = np.stack([np.asarray(p.prior.to_normal(jnp.asarray(draws[p.name]))) for p in JOINT.parameters[:-1]], 1)
     *of_draws, of_truth = target.evaluate(u, lambda draw: draw.log_posterior)
-    assert of_truth > min(of_draws)
+    assert np.mean(np.array(of_draws) < of_truth) > 0.01
     mass = both.samples["log_mstar_formed"]
     assert abs(mass.mean() - truth["log_mstar_formed"] - MORE_DEX) < 4 * mass.std()
     assert both.samples["log_aperture_share"].mean() == pytest.approx(-MORE_DEX, abs=0.15)
