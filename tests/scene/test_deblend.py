@@ -16,7 +16,7 @@ from slipher.cli import app
 from slipher.data.detections import Detections, read_detections
 from slipher.data.image import cutout
 from slipher.errors import Flag, InputError
-from slipher.scene.deblend import View, _masked, _outside, _overlap, deblend
+from slipher.scene.deblend import View, _masked, _outside, _overlap, _shares, _without_unseen, deblend
 
 VARIANCE = np.full((2, 80, 90), 0.05**2)
 ERROR = np.sqrt(1.0 / np.sum(moffat() ** 2)) * 0.05  # of the flux of a star at a known place
@@ -111,7 +111,44 @@ def test_overlap_and_what_is_outside_or_masked_are_those_of_the_definition():
     masked = dataclasses.replace(view, image=holed)
     np.testing.assert_allclose(_masked((masked,), ("g",)), [0.0, 0.5])
     np.testing.assert_allclose(_masked((masked, view), ("g",)), [0.0, 0.25])
-    np.testing.assert_allclose(_outside(Table({"flux_g": [20.0, 48.0]}), view), [0.2, 0.0])
+    table = Table({"flux_g": [20.0, 48.0]})
+    shown, seen = _shares((masked,), table, ("g",))
+    np.testing.assert_allclose(shown[:, 0], [0.8, 1.0])
+    np.testing.assert_allclose(seen[:, 0], [0.8, 0.5])
+    np.testing.assert_allclose(_shares((masked, view), table, ("g",))[1][:, 0], [0.8, 1.0])
+    np.testing.assert_allclose(_outside((view,), *_shares((view,), table, ("g",)), ("g",)), [0.2, 0.0])
+    np.testing.assert_allclose(_outside((masked,), shown, seen, ("g",)), [0.2, 0.0])
+    np.testing.assert_array_equal(_outside((masked,), shown, 0.0 * seen, ("g",)), 0.0)  # of what nobody sees there is no edge
+
+
+def test_there_is_no_flux_in_a_band_of_which_no_image_shows_the_source():
+    image = cutout(np.zeros((2, 6, 6)), variance=np.full((2, 6, 6), 0.25), psf=moffat(), bands=("g", "r"))
+    light = np.ones((2, 2, 6, 6), np.float32)
+    light[1, 1] = 0.0
+    names = ("flux_g", "flux_r", "color_g_r")
+    table = Table({"x": [1.0, 2.0]} | {f"{name}{kind}": [36.0, 36.0] for name in names for kind in ("", "_err")})
+    _, seen = _shares((View(image=image, model=light.sum(0), sources=light),), table, ("g", "r"))
+    _without_unseen(table, seen, ("g", "r"))
+    assert [np.isnan(table[1][name]) for name in table.colnames] == [False, False, False, True, True, True, True]
+    assert np.isfinite(list(table[0])).all()
+
+
+@pytest.mark.slow
+def test_an_image_that_shows_two_sources_of_four_has_their_fluxes_alone():
+    """A smaller image in a third band; the fluxes of those it shows are those of the sky, of the others there are none."""
+    whole = images(5, 0.3)
+    corner = (slice(10, 50), slice(0, 50))
+    shown = (0.7 * whole[:1] + 0.05 * np.random.default_rng(6).standard_normal(whole[:1].shape))[(slice(None), *corner)]
+    how = {"psf": moffat()[None], "bands": ("i",), "id": "part"}
+    part = cutout(shown, variance=np.full(shown.shape, 0.05**2 * 1.49), **how, wcs=field()[corner])
+    table = deblend([stars(), part], Detections(tuple("abcd"), STARS[:, :2]), draws=16).table
+    inside = part.holds(STARS[:, :2] - [0.0, 10.0])
+    assert inside.sum() == 2
+    np.testing.assert_array_equal(np.isfinite(table["flux_i"]), inside)
+    np.testing.assert_array_equal(np.isfinite(table["color_r_i_err"]), inside)
+    for row, (_, _, flux) in zip(table[inside], STARS[inside], strict=True):
+        assert abs(row["flux_i"] - 0.7 * flux) < 5.0 * row["flux_i_err"] < flux
+    assert np.isfinite(table["flux_g"]).all()
 
 
 @pytest.mark.parametrize(

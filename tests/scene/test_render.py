@@ -13,7 +13,7 @@ from scipy import signal, special
 from slipher.data.image import Cutout, cutout
 from slipher.errors import InputError
 from slipher.scene import render
-from slipher.scene.exposure import Exposure, exposure, of_cutout
+from slipher.scene.exposure import Exposure, exposure, of_cutout, same_part
 from slipher.scene.morphology import Gaussian, Morphology, Point, Sersic, Textured
 from slipher.scene.render import Group, Members, Scene, Sight
 from slipher.scene.source import Light, Screen, Source, Start
@@ -84,6 +84,20 @@ def test_fluxes_add_up_and_backgrounds_are_added():
     one = seen(n_bands=2)
     got = image(source, one, [START, (30.0, 25.0)], [[3.0, 1.0], [0.5, 2.0]], background=0.25, log_radius=0.5)
     np.testing.assert_allclose((got - 0.25).sum((1, 2)), [3.5, 3.0], rtol=1e-3)
+
+
+@pytest.mark.parametrize("x", [52.0, 55.5, -4.0])
+def test_the_wings_of_what_is_outside_are_there(x):
+    """As a wider image shows them, of which 30 columns are before the first."""
+    wide, start = (SHAPE[0], SHAPE[1] + 60), (x + 30.0, START[1])
+    both = [image(kind(Gaussian()), seen(shape=shape), [at], radius=3.0) for shape, at in ((SHAPE, (x, START[1])), (wide, start))]
+    assert both[0].max() > 1e-4
+    np.testing.assert_allclose(both[0], both[1][..., 30:-30], atol=2e-6)
+
+
+@pytest.mark.parametrize("start", [(75.0, 20.0), (-33.0, 20.0), (20.0, 88.0)])
+def test_what_is_far_outside_does_not_come_back_on_the_other_side(start):
+    np.testing.assert_array_equal(image(kind(Gaussian()), seen(), [start], radius=3.0), 0.0)
 
 
 def test_whole_pixels_move_images_as_they_are():
@@ -177,8 +191,32 @@ def test_other_images_are_off_by_pixels_of_the_first():
     assert of_cutout(other, one, ("i",), astrometry=0.0).wander == 0.0
 
 
+def test_of_a_larger_image_what_shows_the_sky_of_the_first_is_fitted():
+    one, other = placed(0.0, 0.168, (50, 60)), placed(33.0, 0.03, (700, 800))
+    part = same_part(one, other)
+    assert part.flux.shape[1] < 700
+    assert part.flux.shape[2] < 800
+    y, x = np.mgrid[: part.flux.shape[1], : part.flux.shape[2]]
+    there = np.stack(one.wcs.world_to_pixel(part.wcs.pixel_to_world(x, y)), -1)
+    edge = np.abs(there[..., None] - np.array([[-0.5, 59.5], [-0.5, 49.5]])).min((-2, -1)) < 0.02
+    np.testing.assert_array_equal((part.ivar[0] > 0)[~edge], one.holds(there.reshape(-1, 2)).reshape(x.shape)[~edge])
+    # As large as the first image's sky is in these pixels.
+    assert np.sum(part.ivar > 0) == pytest.approx(50 * 60 * (0.168 / 0.03) ** 2, rel=1e-3)
+
+
+def test_of_a_smaller_image_all_is_fitted():
+    one, other = placed(0.0, 0.168, (50, 60)), placed(33.0, 0.03, (150, 120))
+    part = same_part(one, other)
+    np.testing.assert_array_equal(part.ivar, other.ivar)
+    np.testing.assert_allclose(part.wcs.pixel_to_world_values(3.0, 7.0), other.wcs.pixel_to_world_values(3.0, 7.0))
+
+
 def test_images_that_cannot_be_joined_are_refused():
     one = placed(0.0, 0.168, (50, 60))
+    elsewhere = one.wcs.deepcopy()
+    elsewhere.wcs.crval = [150.2, 2.2]
+    with pytest.raises(InputError, match="none of the sky"):
+        same_part(one, dataclasses.replace(one, wcs=elsewhere))
     with pytest.raises(InputError, match="no coordinates"):
         of_cutout(dataclasses.replace(one, wcs=None), one)
     with pytest.raises(InputError, match="no affine map"):

@@ -5,7 +5,7 @@ system stays an astropy object: it is asked once, when an exposure of a scene is
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from astropy.wcs import WCS
@@ -63,6 +63,11 @@ class Cutout:
         """Which positions (x, y) are on a pixel of it."""
         rows, columns = self.flux.shape[1:]
         return np.all((position > -0.5) & (position < np.array([columns, rows]) - 0.5), axis=1)
+
+    def cut(self, rows: slice, columns: slice) -> "Cutout":
+        """A part of it, with the coordinates of its own pixels."""
+        flux, ivar = (each[:, rows, columns] for each in (self.flux, self.ivar))
+        return replace(self, flux=flux, ivar=ivar, wcs=None if self.wcs is None else self.wcs[rows, columns])
 
 
 def cutout(

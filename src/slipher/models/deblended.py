@@ -58,7 +58,8 @@ def deblend(
     Parameters
     ----------
     images
-        Several need coordinates, and names for their bands; pixels of the catalogue are those of the first.
+        Several need coordinates, and names for their bands; pixels of the catalogue are those of the first, and of the others what
+        shows its sky is fitted.
     detections
         Their pixels in the first image, or coordinates where it has some; found where left out.
     prior
@@ -74,7 +75,7 @@ def deblend(
     ------
     InputError
         For another prior or an `astrometry` that is none; if nothing is found, none of the detections is in the image, or coordinates of
-        several are missing.
+        several are missing or show other skies.
     """
     if prior not in PRIORS:
         raise InputError(f"the prior {prior!r}", expected=" or ".join(PRIORS), mend="Choose one of those.")
@@ -168,7 +169,7 @@ def linear_fluxes(
         weighted, places = view.residual.astype(np.float64) * view.image.ivar, [bands.index(band) for band in view.image.bands]
         for row, shown in zip(inside, view.sources.astype(np.float64), strict=True):
             known = flux[row, places]
-            shape = shown / np.where(known == 0, np.inf, known)[:, None, None]
+            shape = shown / np.where(known > 0, known, np.inf)[:, None, None]
             pull[row, places] += np.sum(shape * weighted, (1, 2))
             bend[row, places] += np.sum(shape**2 * view.image.ivar, (1, 2))
     least = np.where(bend > 0, bend, np.inf) ** -0.5

@@ -5,6 +5,7 @@ image --detect (or a catalogue)--> positions --blend--> scene --catalogue--> flu
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +25,11 @@ from .hallucination import Score
 from .layout import TEXTURE
 from .learned_blend import LEARNED, learned_blend
 
+SEEN = 0.01  # of a source's light on pixels with information, below which an image says nothing of its flux
 MOSTLY = 0.5  # of the light where a source is, from which others' make it blended
 CUT_OFF = 0.1  # of a source's light, from which what is outside the image makes it truncated, and what no pixel shows masked
+
+Shares = Float[np.ndarray, "source band"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -56,9 +60,9 @@ class Deblended:
     table
         A row for each source: `slipher.scene.catalogue.table` with id, ra and dec, magnitudes where the image has a zero point, its own
         chi^2 a pixel, `overlap`, the share of the light where it is that is others', weighted as its own is, and flags. Sources outside of
-        the first image have a row and no numbers.
+        the first image have a row and no numbers, and sources have no flux in bands of which no image shows them.
     views
-        What each image shows of it.
+        What each image shows of it; of others than the first the part that shows the first's sky.
     scores
         Of each fitted source that has texture what of it the images say and what the prior makes up (`slipher.scene.hallucination`); the
         table's `made_up` is the share of its light where the prior dominates.
@@ -93,7 +97,7 @@ def deblend(
     Parameters
     ----------
     images
-        Several need coordinates; pixels of the catalogue are those of the first.
+        Several need coordinates; pixels of the catalogue are those of the first, beyond the edges of which nothing is fitted.
     detections
         Their pixels in the first image, or coordinates where it has some; found where left out.
     draws
@@ -106,12 +110,13 @@ def deblend(
     Raises
     ------
     InputError
-        If nothing is found, none of the detections is in the image, coordinates of several are missing, `astrometry` is negative, or there
-        is less memory than so many sources on so many pixels take.
+        If nothing is found, none of the detections is in the image, coordinates of several are missing or show other skies, `astrometry`
+        is negative, or there is less memory than so many sources on so many pixels take.
     """
     images = (images,) if isinstance(images, Cutout) else tuple(images)
     same_sky(images)
     image = images[0]
+    images = (image, *(exposure.same_part(image, other) for other in images[1:]))
     ids, position = _found(images) if detections is None else _given(detections, image)
     inside = image.holds(position)
     if not inside.any():
@@ -127,12 +132,14 @@ def deblend(
     inside = np.append(inside, np.ones(len(later), bool))
     table = catalogue.table(jax.random.key(seed), made, draws)
     views = tuple(_view(made, i, one) for i, one in enumerate(images))
+    shown, seen = _shares(views, table, made.bands)
+    _without_unseen(table, seen, made.bands)
     scores = _scores(made)
     table.add_column(_chi2_of_each(views), name="chi2_per_pixel")
     table.add_column(_overlap(views), name="overlap")
     table.add_column([np.nan if one is None else one.share for one in scores], name="made_up")
     whole = _complete(table, ids, position, inside, images)
-    whole["flags"][np.flatnonzero(inside)[_outside(table, views[0]) > CUT_OFF]] |= int(Flag.TRUNCATED)
+    whole["flags"][np.flatnonzero(inside)[_outside(views, shown, seen, made.bands) > CUT_OFF]] |= int(Flag.TRUNCATED)
     whole["flags"][np.flatnonzero(inside)[_masked(views, made.bands) > CUT_OFF]] |= int(Flag.MASKED)
     whole["flags"][np.asarray(whole["overlap"]) > MOSTLY] |= int(Flag.BLENDED)
     whole.meta = {
@@ -213,10 +220,33 @@ def _overlap(views: tuple[View, ...]) -> Float[np.ndarray, "source"]:
         return np.clip(1.0 - own / met, 0.0, 1.0)
 
 
-def _outside(table: Table, view: View) -> Float[np.ndarray, "source"]:
-    """The share of each source's light that the image's edge cuts off, in the band where it is the least."""
-    flux = np.stack([table[f"flux_{band}"] for band in view.image.bands], 1)
-    return np.min(1.0 - view.sources.sum((2, 3), dtype=np.float64) / flux, axis=1)
+def _shares(views: tuple[View, ...], table: Table, bands: tuple[str, ...]) -> tuple[Shares, Shares]:
+    """Of each source's light in each band, the share on pixels, and on pixels with information, of the image that shows most of it."""
+    flux = np.stack([table[f"flux_{band}"] for band in bands], 1)
+    shown, seen = np.zeros((2, *flux.shape))
+    for view in views:
+        places = [bands.index(band) for band in view.image.bands]
+        for share, pixels in ((shown, np.ones_like(view.image.ivar)), (seen, view.image.ivar > 0)):
+            here = np.einsum("sbyx,byx->sb", view.sources, pixels, dtype=np.float64) / flux[:, places]
+            share[:, places] = np.maximum(share[:, places], here)
+    return shown, seen
+
+
+def _without_unseen(table: Table, seen: Shares, bands: tuple[str, ...]) -> None:
+    """No numbers where they would be the prior's alone."""
+    dark = seen < SEEN
+    each = {f"flux_{band}": dark[:, i] for i, band in enumerate(bands)}
+    each |= {f"color_{blue}_{red}": dark[:, i] | dark[:, i + 1] for i, (blue, red) in enumerate(pairwise(bands))}
+    for name, unknown in each.items():
+        for column in (name, f"{name}_err"):
+            table[column][unknown] = np.nan
+
+
+def _outside(views: tuple[View, ...], shown: Shares, seen: Shares, bands: tuple[str, ...]) -> Float[np.ndarray, "source"]:
+    """The share of each source's light that an image's edge cuts off, in the band where it is the least; bands that nobody sees apart."""
+    beyond = np.where(seen < SEEN, np.inf, 1.0 - shown)
+    least = np.stack([beyond[:, [bands.index(band) for band in view.image.bands]].min(1) for view in views])
+    return np.max(np.where(np.isfinite(least), least, 0.0), axis=0)
 
 
 def _masked(views: tuple[View, ...], bands: tuple[str, ...]) -> Float[np.ndarray, "source"]:

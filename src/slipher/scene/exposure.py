@@ -13,13 +13,15 @@ so that pixel scales, rotations and shifts by parts of a pixel are exact, and no
 point, their own area included. Coordinates are never exact: images of single bands may be off by some part of a pixel (`wander`).
 """
 
+from dataclasses import replace
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
-from ..data.image import Cutout
+from ..data.image import LEAST, Cutout
 from ..errors import InputError
 
 PRIMES = (3, 5, 7, 11)  # of lengths of transforms: odd, so that no frequency is its own mirror image
@@ -165,6 +167,27 @@ def affine(reference: Cutout, image: Cutout) -> tuple[Float[np.ndarray, "2 2"], 
     return np.where(seen, jacobian, 0.0), found[2] + 0.5 * np.where(seen, 0.0, jacobian) @ (columns, rows)
 
 
+def same_part(reference: Cutout, image: Cutout) -> Cutout:
+    """What of an image shows the sky of another: cut out, pixels that are beyond the other's edges without information.
+
+    Raises
+    ------
+    InputError
+        As `affine`, or if that is less than `LEAST` pixels.
+    """
+    jacobian, origin = affine(reference, image)
+    (height, width), size = reference.flux.shape[1:], np.array(image.flux.shape[:0:-1])
+    corners = np.array([(x, y) for x in (-0.5, width - 0.5) for y in (-0.5, height - 0.5)]) @ jacobian.T + origin
+    low, high = np.clip(np.floor(corners.min(0)), 0, size).astype(int), np.clip(np.ceil(corners.max(0)) + 1, 0, size).astype(int)
+    if np.any(high - low < LEAST):
+        came = f"{image.id} that shows none of the sky of {reference.id}"
+        raise InputError(came, expected="images of one sky", mend="Leave it out, or check its coordinates.")
+    part = image.cut(slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0])))
+    x, y = (a.ravel() for a in np.meshgrid(np.arange(low[0], high[0]), np.arange(low[1], high[1])))
+    inside = reference.holds(np.linalg.solve(jacobian, np.stack([x, y]) - origin[:, None]).T).reshape(part.flux.shape[1:])
+    return replace(part, ivar=np.where(inside, part.ivar, np.float32(0.0)))
+
+
 def frequencies(seen: Exposure) -> Frequencies:
     """J' k."""
     k = jnp.stack(jnp.broadcast_arrays(seen.kx, seen.ky[:, None]))
@@ -173,8 +196,12 @@ def frequencies(seen: Exposure) -> Frequencies:
 
 
 def phase(seen: Exposure, position: Float[Array, "2"]) -> Complex[Array, "ky kx"]:
-    """exp(-i k p) of a position of the reference frame."""
-    return _turned(seen, seen.jacobian @ position + seen.origin)
+    """exp(-i k p) of a position of the reference frame; zero of one that is farther off than images are padded, and would come back."""
+    p = seen.jacobian @ position + seen.origin
+    rows, columns = seen.shape
+    middle = 0.5 * np.array([columns - 1, rows - 1])
+    near = jnp.all(jnp.abs(p - middle) < 0.5 * np.array(seen.padded[::-1]))
+    return jnp.where(near, _turned(seen, p), 0.0)
 
 
 def shifts(seen: Exposure, u: Float[Array, "band 2"]) -> Float[Array, "band 2"]:

@@ -89,10 +89,10 @@ def begin(
 
 
 def _fluxes(each: list[Starts], seen: tuple[Exposure, ...], n_bands: int) -> Float[np.ndarray, "source band"]:
-    """Of each of the scene's bands, by the first image that has it."""
+    """Of each of the scene's bands, by the image of it that shows most: one that a source is outside of has next to none."""
     flux = np.zeros((len(each[0].flux), n_bands))
-    for one, like in reversed(list(zip(seen, each, strict=True))):
-        flux[:, list(one.bands)] = like.flux
+    for one, like in zip(seen, each, strict=True):
+        flux[:, list(one.bands)] = np.maximum(flux[:, list(one.bands)], like.flux)
     return flux
 
 

@@ -27,7 +27,7 @@ class Misjudged(NamedTuple):
     radius: Float[Array, "source"]
 
 
-def misjudged(light: list[Float[np.ndarray, "source band y x"]], seen: tuple[Exposure, ...]) -> tuple[Misjudged, ...]:
+def misjudged(light: list[Float[np.ndarray, "source _ _ _"]], seen: tuple[Exposure, ...]) -> tuple[Misjudged, ...]:
     """Of each exposure, of what it shows of each source; sources are as large as half of their light in the sharpest image is."""
     extents = [np.array([_extent(np.maximum(one.sum(0, dtype=np.float64), 0.0)) for one in each]).reshape(-1, 3) for each in light]
     scales = [np.sqrt(abs(np.linalg.det(np.asarray(one.jacobian, np.float64)))) for one in seen]  # pixels a reference pixel
