@@ -5,7 +5,7 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from slipher.data.image import Cutout, cutout, same_sky
+from slipher.data.image import Cutout, cutout
 from slipher.data.image_files import read_image
 from slipher.data.image_noise import sky
 from slipher.errors import Flag, InputError, UnreadableFile
@@ -19,6 +19,12 @@ PSF[:, 2:5, 2:5] = 1 / 9
 
 def made(**how) -> Cutout:
     return cutout(**{"flux": FLUX, "variance": VARIANCE, "psf": PSF, "bands": ("g", "r")} | how)
+
+
+def pointed() -> WCS:
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.crval, wcs.wcs.crpix, wcs.wcs.cdelt = ["RA---TAN", "DEC--TAN"], [150.0, 2.0], [12.5, 10.5], [-1e-4, 1e-4]
+    return wcs
 
 
 def test_good_images_pass_as_they_are():
@@ -126,32 +132,6 @@ def test_a_psf_may_be_larger_than_the_image():
     one = made(psf=large)
     assert one.flags == 0
     np.testing.assert_array_equal(one.psf, large.astype(np.float32))
-
-
-def pointed() -> WCS:
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype, wcs.wcs.crval, wcs.wcs.crpix, wcs.wcs.cdelt = ["RA---TAN", "DEC--TAN"], [150.0, 2.0], [12.5, 10.5], [-1e-4, 1e-4]
-    return wcs
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "words"),
-    {
-        "no coordinates": ({"wcs": pointed()}, {"wcs": None}, "b without coordinates.*Add the keywords"),
-        "no names": ({"wcs": pointed(), "bands": None}, {"wcs": pointed(), "bands": None}, "bands without names in a and b.*--bands"),
-        "two units": ({"wcs": pointed(), "zero_point": 27.0}, {"wcs": pointed(), "zero_point": 25.9}, "27 and 25.9 of g in a and b"),
-    }.values(),
-)
-def test_images_that_cannot_be_fitted_together_are_refused(first, second, words):
-    with pytest.raises(InputError, match=words):
-        same_sky([made(id="a", **first), made(id="b", **second)])
-
-
-def test_images_of_one_sky_may_share_bands_or_have_others():
-    same_sky(
-        [made(wcs=pointed(), zero_point=27.0), made(wcs=pointed(), zero_point=[27.0, 27.004]), made(wcs=pointed(), bands=("F814W", "i"))]
-    )
-    same_sky([made(wcs=None)])
 
 
 def test_fits_cubes_with_extensions(tmp_path):

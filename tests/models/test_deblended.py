@@ -268,6 +268,24 @@ def test_what_is_said_of_several_images_reaches_each(tmp_path, monkeypatch, aske
     assert "space (z): chi2/pixel" in ran.output
 
 
+def test_bands_in_files_of_their_own_are_one_image(tmp_path, monkeypatch, asked):
+    """With what is said of each file, filters too."""
+    came = []
+    monkeypatch.setattr("slipher.models.deblended.deblend", lambda images, detections, prior, seed: came.extend(images) or scene(*images))
+    ground = two_images(tmp_path)[0]
+    for name, i in (("g", 0), ("r", 1)):
+        with fits.open(ground) as both:
+            parts = [fits.PrimaryHDU(both[0].data[i], both[0].header), fits.ImageHDU(both["IVAR"].data[i], name="IVAR")]
+            fits.HDUList(parts).writeto(tmp_path / f"{name}.fits")
+    said = [str(tmp_path / "g.fits"), str(tmp_path / "r.fits"), "--bands", "g", "--bands", "r", "--psf-fwhm", "3", "--psf-fwhm", "4"]
+    more = ["--zero-point", "27", "--zero-point", "26.5", "--filters", "sdss2010-g", "--filters", "sdss2010-r"]
+    ran = CliRunner().invoke(app, ["deblend", *said, *more, "--no-refine"])
+    assert ran.exit_code == 0, ran.output
+    assert [(one.id, one.bands, one.zero_point.tolist()) for one in came] == [("g+r", ("g", "r"), [27.0, 26.5])]
+    assert came[0].psf[0].max() > 1.5 * came[0].psf[1].max()
+    assert [band.name for band in asked[0][0].bands] == ["sdss2010-g", "sdss2010-r"]
+
+
 def test_several_images_are_written_to_one_file_and_have_a_figure_each(tmp_path, monkeypatch):
     came = []
     monkeypatch.setattr("slipher.models.deblended.deblend", lambda images, detections, prior, seed: came.extend(images) or scene(*images))

@@ -344,9 +344,10 @@ def deblend(
 ) -> None:
     """Take a blend of sources apart: fluxes, places, sizes and shapes, with errors; with --filters their stellar populations too.
 
-    Several images of one sky, with coordinates, are fitted together; pixels of the catalogue are those of the first. What is said of
-    images (--psf, --psf-fwhm, --bands, --saturation, --gain, --zero-point, --filters) is said once for all of them, or once for each, in
-    their order: --psf HSC.psf.fits --psf HST.psf.fits; a hyphen leaves it to the file.
+    Several images of one sky, with coordinates, are fitted together, where they show the sky of the first, of which the pixels of the
+    catalogue are; files that share their pixels are bands of one image. What is said of images (--psf, --psf-fwhm, --bands,
+    --saturation, --gain, --zero-point, --filters) is said once for all of them, or once for each, in their order:
+    --psf HSC.psf.fits --psf HST.psf.fits; a hyphen leaves it to the file.
     With --out DIR: catalogue.ecsv, model.fits (model, residual and each source; of the second image with EXTVER 2), scene.png and
     scene-2.png; of populations medians and percentiles are columns of the catalogue, and populations/ID.posterior.nc, ID.summary.ecsv
     and ID.png the posteriors.

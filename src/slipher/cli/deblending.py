@@ -135,17 +135,17 @@ def run(
     (`of_images.filters_of`, `redshifts`).
     """
     from slipher.data.detections import read_detections
-    from slipher.data.image import same_sky
     from slipher.data.image_files import read_image
+    from slipher.data.one_sky import of_one_sky
 
-    images = tuple(read_image(file, **said) for file, said in zip(files, declared, strict=True))
-    same_sky(images)
+    apart = tuple(read_image(file, **said) for file, said in zip(files, declared, strict=True))
+    images = of_one_sky(apart)
     detections = None if catalogue is None else read_detections(catalogue)
 
     from slipher.models import deblended  # what is wrong with files is said before anything heavy is imported
 
     if physics is not None:  # what is declared wrongly is said before the fit, not after
-        names = filters_of(physics["filters"], images, deblended.bands_of(images))
+        names = filters_of(physics["filters"], apart, deblended.bands_of(images))
         curves, _ = deblended.declared(images, names)
         physics |= {"filters": curves, "redshift": redshifts(physics["redshift"], catalogue)}
     known = {} if astrometry is None else {"astrometry": astrometry}

@@ -18,12 +18,9 @@ NO_FLAG = Flag(0)
 UNNORMALISED = 0.02  # by which a PSF's sum may be off one without a word
 LEAST = 5  # pixels of a side
 UNNAMED = "band_{}"  # the name of a band that has none
-SAME_MAG = 0.005  # by which zero points of one band may differ
 GIVE_PSF = "Give one image of a star, background taken off, for each band (--psf FILE), or its width (--psf-fwhm PIXELS)."
 GIVE_ZERO = "Give AB magnitudes of a flux of one, in the bands' order."
 GIVE_GAIN = "Give electrons for a flux of one, in the bands' order."
-GIVE_WCS = "Add the keywords of one, or fit the images one by one."
-GIVE_NAMES = "Name the bands of each image, those of different filters differently (bands=, --bands)."
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -132,30 +129,6 @@ def cutout(
         wcs=None if wcs is None else wcs.celestial, zero_point=zeros, id=id,
         flags=noted | found, source=source, checksum=checksum,
     )  # fmt: skip
-
-
-def same_sky(images: Sequence[Cutout]) -> None:
-    """Whether images can be fitted together: each needs coordinates, and a band of several means one filter and one unit of flux.
-
-    Raises
-    ------
-    InputError
-        If one has no coordinates, bands without names are taken for one, or the zero points of a band differ.
-    """
-    if len(images) < 2:
-        return
-    seen: dict[str, Cutout] = {}
-    for image in images:
-        if image.wcs is None:
-            raise InputError(f"{image.id} without coordinates", expected="a FITS WCS in each of several images", mend=GIVE_WCS)
-        for i, band in enumerate(image.bands):
-            first = seen.setdefault(band, image)
-            if first is not image and band == UNNAMED.format(i):
-                raise InputError(f"bands without names in {first.id} and {image.id}", expected="names", mend=GIVE_NAMES)
-            zeros = [None if one.zero_point is None else one.zero_point[one.bands.index(band)] for one in (first, image)]
-            if None not in zeros and abs(zeros[1] - zeros[0]) > SAME_MAG:
-                came = f"the zero points {zeros[0]:g} and {zeros[1]:g} of {band} in {first.id} and {image.id}"
-                raise InputError(came, expected="one unit of flux a band", mend="Scale one, or " + GIVE_NAMES[0].lower() + GIVE_NAMES[1:])
 
 
 def stacked(images: np.ndarray | Sequence[np.ndarray], what: str) -> Float[np.ndarray, "band y x"]:

@@ -59,7 +59,7 @@ def deblend(
     ----------
     images
         Several need coordinates, and names for their bands; pixels of the catalogue are those of the first, and of the others what
-        shows its sky is fitted.
+        shows its sky is fitted. Neighbours that share their pixels are bands of one image.
     detections
         Their pixels in the first image, or coordinates where it has some; found where left out.
     prior

@@ -14,7 +14,8 @@ from astropy.table import Table
 from jaxtyping import Float
 
 from ..data.detections import Detections
-from ..data.image import Cutout, same_sky
+from ..data.image import Cutout
+from ..data.one_sky import of_one_sky
 from ..errors import Flag, InputError
 from ..programs import make_room
 from . import blend, catalogue, exposure, hallucination, render
@@ -97,7 +98,8 @@ def deblend(
     Parameters
     ----------
     images
-        Several need coordinates; pixels of the catalogue are those of the first, beyond the edges of which nothing is fitted.
+        Several need coordinates; pixels of the catalogue are those of the first, beyond the edges of which nothing is fitted. Neighbours
+        that share their pixels are bands of one image.
     detections
         Their pixels in the first image, or coordinates where it has some; found where left out.
     draws
@@ -113,10 +115,8 @@ def deblend(
         If nothing is found, none of the detections is in the image, coordinates of several are missing or show other skies, `astrometry`
         is negative, or there is less memory than so many sources on so many pixels take.
     """
-    images = (images,) if isinstance(images, Cutout) else tuple(images)
-    same_sky(images)
-    image = images[0]
-    images = (image, *(exposure.same_part(image, other) for other in images[1:]))
+    image, *others = of_one_sky((images,) if isinstance(images, Cutout) else tuple(images))
+    images = (image, *(exposure.same_part(image, other) for other in others))
     ids, position = _found(images) if detections is None else _given(detections, image)
     inside = image.holds(position)
     if not inside.any():
