@@ -122,6 +122,15 @@ def test_a_knotty_galaxy_is_hardly_shredded():
     assert 0 <= more <= 6
 
 
+@pytest.mark.parametrize("sd", [6.0, 9.0, 12.0])
+def test_a_galaxy_with_a_flat_top_is_one_where_its_middle_is(sd):
+    """Of which noise makes the peak, pixels off."""
+    for seed in range(3):
+        got = found(noisy(galaxy(1500.0, sd), seed))
+        assert len(got.position) == 1
+        assert off(got, (44.6, 40.3)) < 0.1
+
+
 def test_masked_pixels_hide_nothing_else():
     flux = images(2)
     ivar = np.full_like(flux, NOISE**-2)

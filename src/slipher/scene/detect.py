@@ -30,6 +30,7 @@ THRESHOLD = 5.0  # of significance
 DEPTH = 4.0  # of significance, by which a peak stands above the saddle to a higher one
 REACH = 3.0  # of the PSF's full width at half maximum, how far higher ones are looked for
 SHARP = 0.5  # of that width, the scale over which a mean is taken off to sharpen
+TOP, FLAT = 0.7, 2.2  # of a peak, what is its top; and of that width, the side of a square from which tops are flat
 APART, MERGED = 0.6, 1.2  # of that width, between sources, and between peaks of nu and sharper ones
 ASYMMETRY = 0.1  # of their brightness, to which sources are symmetric
 UNEXPLAINED = 7.0  # significance of a source beside others
@@ -76,6 +77,7 @@ def detect(
     sharp = np.max([_sharpened(one.significance, known, psf[bands], scale) for one, bands in zip(maps, each, strict=True)], 0)
     peaks = _peaks(plain, sharp, ndimage.binary_erosion(known, border_value=1) & (shown > threshold), width, threshold)
     columns, rows = np.rint(peaks).astype(int).T
+    peaks = _middles(plain, peaks, width)
     newcomers, left = _all_newcomers(maps, plain, seen, peaks, width, UNEXPLAINED / THRESHOLD * threshold)
     position, height = np.concatenate([peaks, newcomers]), np.concatenate([shown[rows, columns], left])
     order = np.argsort(-height, kind="stable")
@@ -155,6 +157,25 @@ def _standing(image: np.ndarray, reach: float) -> np.ndarray:
     for _ in range(round(reach)):
         flooded = np.minimum(ndimage.maximum_filter(flooded, 3), image)
     return (image == ndimage.maximum_filter(image, 3)) & (flooded <= lowered)
+
+
+def _middles(nu: np.ndarray, peaks: Float[np.ndarray, "peak 2"], width: float) -> Float[np.ndarray, "peak 2"]:
+    """Where sources with a flat top have their middle: noise says where of it is the peak.
+
+    That is the mean place of what is connected and nearly as bright, where that is wide, holds no other peak, and is there as bright.
+    """
+    if not len(peaks):
+        return peaks
+    moved, (columns, rows) = peaks.copy(), np.rint(peaks).astype(int).T
+    _, nearest = _nearest(peaks, nu.shape)
+    for i, (x, y) in enumerate(zip(columns, rows, strict=True)):
+        tops, _ = ndimage.label(nu > TOP * nu[y, x])
+        top = tops == tops[y, x]
+        if np.all(nearest[top] == i) and top.sum() > (FLAT * width) ** 2:
+            there = ndimage.center_of_mass(np.where(top, nu - TOP * nu[y, x], 0.0))
+            if ndimage.map_coordinates(nu, np.array([there]).T, order=1)[0] > nu[y, x] - DEPTH:
+                moved[i] = there[::-1]
+    return moved
 
 
 def _centred(image: np.ndarray, y: int, x: int) -> tuple[float, float]:
