@@ -112,6 +112,7 @@ def test_psfs_are_brought_to_one():
         "too many gains": ({"gain": [2.0, 2.0, 2.0]}, r"gains \[2.0, 2.0, 2.0\].*one for each.*electrons"),
         "no gain": ({"gain": 0.0}, "a positive number for all bands"),
         "everything saturated": ({"saturation": -100.0}, "no pixel with information"),
+        "units of another world": ({"flux": FLUX * 1e-20, "variance": VARIANCE * 1e-40}, "noise of 5e-21.*power of ten.*zero point"),
         "no positive variance": ({"variance": 0 * VARIANCE}, "no pixel with information.*Check mask and variance"),
         "nothing finite": ({"flux": np.nan * FLUX}, "no pixel with information"),
     }.values(),

@@ -17,6 +17,7 @@ from slipher.errors import Flag, InputError
 NO_FLAG = Flag(0)
 UNNORMALISED = 0.02  # by which a PSF's sum may be off one without a word
 LEAST = 5  # pixels of a side
+HELD = 1e-12, 1e12  # noise in the images' unit, between which single precision holds squares of images and of weights
 UNNAMED = "band_{}"  # the name of a band that has none
 GIVE_PSF = "Give one image of a star, background taken off, for each band (--psf FILE), or its width (--psf-fwhm PIXELS)."
 GIVE_ZERO = "Give AB magnitudes of a flux of one, in the bands' order."
@@ -122,6 +123,10 @@ def cutout(
         raise InputError(
             f"{id}: no pixel with information", expected="finite fluxes with positive variances", mend="Check mask and variance."
         )
+    typical = float(np.median(weight[weight > 0])) ** -0.5
+    if not HELD[0] < typical < HELD[1]:
+        mend = "Multiply them by a power of ten, and add 2.5 log10 of it to the zero point."
+        raise InputError(f"{id}: images with a noise of {typical:.1g}", expected=f"{HELD[0]:g} to {HELD[1]:g}, in their unit", mend=mend)
     points, found = _psfs(psf, psf_fwhm, len(images))
     zeros = None if zero_point is None else _of_bands(zero_point, names, id, "zero points", GIVE_ZERO)
     return Cutout(
