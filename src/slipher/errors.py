@@ -59,10 +59,10 @@ class Flag(IntFlag):
     REDSHIFT_OUTSIDE_MODEL = 1 << 12  # outside the range the model was trained on
     REDSHIFT_ADJUSTED = 1 << 13  # lines and continuum prefer another redshift by more than 300 km/s
     NOVEL = 1 << 14  # unlike the model's simulations: do not believe the posterior
-    POOR_FIT = 1 << 15  # chi^2 beyond what the worst per cent of simulations have, were their errors off by a fifth
+    POOR_FIT = 1 << 15  # chi^2 beyond what the worst per cent of simulations have, were their errors off by a fifth; of a source, beyond 2
     NOT_REFINED = 1 << 16  # refinement was asked for and its diagnostics do not hold
     DUPLICATE_ID = 1 << 17  # another object of the same run has the same id
-    ABSURD_PIXELS = 1 << 18  # a million times brighter than the rest, or a band beyond any galaxy: those carry no information
+    ABSURD_PIXELS = 1 << 18  # a million times brighter than the rest, a band beyond any galaxy: those carry no information (see data.image)
     MASS_OUTSIDE_PRIOR = 1 << 19  # the mass that the flux asks for lies outside the prior: look at the flux unit
     AIR_SUSPECTED = 1 << 20  # lines are 83 km/s to the blue of the redshift given: air wavelengths taken for vacuum?
     NON_POSITIVE_ERRORS = 1 << 21  # zero or negative errors of fluxes: those bands carry no information
@@ -78,6 +78,7 @@ class Flag(IntFlag):
     BLENDED = 1 << 31  # most of the light where a source is belongs to others: its fluxes may be off by more than their errors say
     TRUNCATED = 1 << 32  # more than a tenth of a source's light is outside the image: its fluxes are the model's
     MASKED = 1 << 33  # in some band, more than a tenth of a source's light is on pixels without information: its fluxes are the model's
+    NOT_CONVERGED = 1 << 34  # of a scene: its fit ended before steps promised nothing more
 
     def names(self) -> list[str]:
         """The names of the bits that are set, lowest first."""

@@ -54,6 +54,8 @@ def edited(array: np.ndarray, value: float) -> np.ndarray:
         "negative ivar": ({"variance": None, "ivar": edited(4.0 + 0 * FLUX, -1.0)}, Flag.NON_POSITIVE_ERRORS),
         "no ivar there": ({"variance": None, "ivar": edited(4.0 + 0 * FLUX, 0.0)}, Flag(0)),
         "masked": ({"mask": edited(np.zeros(FLUX.shape), 1.0)}, Flag(0)),
+        "far brighter than any star": ({"flux": edited(FLUX, 1e8)}, Flag.ABSURD_PIXELS),
+        "a number for nothing": ({"flux": edited(FLUX, -9999.0)}, Flag.ABSURD_PIXELS),
         "saturated": ({"flux": edited(FLUX, 900.0), "saturation": 800.0}, Flag.SATURATED_PIXELS),
     }.values(),
 )

@@ -18,6 +18,7 @@ NO_FLAG = Flag(0)
 UNNORMALISED = 0.02  # by which a PSF's sum may be off one without a word
 LEAST = 5  # pixels of a side
 HELD = 1e-12, 1e12  # noise in the images' unit, between which single precision holds squares of images and of weights
+ABSURD = -1e2, 1e7  # of the noise, from the median of an image: what no sky and no source are
 UNNAMED = "band_{}"  # the name of a band that has none
 GIVE_PSF = "Give one image of a star, background taken off, for each band (--psf FILE), or its width (--psf-fwhm PIXELS)."
 GIVE_ZERO = "Give AB magnitudes of a flux of one, in the bands' order."
@@ -98,7 +99,8 @@ def cutout(
     Raises
     ------
     InputError
-        If shapes or numbers do not agree, no pixel has information, or there is no PSF.
+        If shapes or numbers do not agree, no pixel has information, the unit is one that single precision does not hold, or there is no
+        PSF.
     """
     images, noted = stacked(flux, "flux"), NO_FLAG
     if min(images.shape[1:]) < LEAST:
@@ -115,6 +117,9 @@ def cutout(
     unusable = ~np.isfinite(images)
     noted |= found | (Flag.NON_FINITE_PIXELS if unusable.any() else NO_FLAG)
     weight = np.where(bad | unusable, 0.0, weight)
+    absurd = np.stack([_absurd(image, known) for image, known in zip(images, weight, strict=True)])
+    noted |= Flag.ABSURD_PIXELS if absurd.any() else NO_FLAG
+    weight, unusable = np.where(absurd, 0.0, weight), unusable | absurd
     if gain is not None:
         each = zip(images, weight, _of_bands(gain, names, id, "gains", GIVE_GAIN, positive=True), strict=True)
         shot = np.stack([shot_variance(np.where(w > 0, image, np.nan), g) for image, w, g in each])
@@ -193,6 +198,13 @@ def _weights(images: np.ndarray, variance, ivar, bad: Bool[np.ndarray, "band y x
     usable = np.where(wrong | (given == 0), 1.0, given)
     weight = np.where(wrong | (given == 0), 0.0, 1.0 / usable if ivar is None else usable)
     return weight, Flag.NON_POSITIVE_ERRORS if (wrong & ~bad).any() else NO_FLAG
+
+
+def _absurd(image: Float[np.ndarray, "y x"], weight: Float[np.ndarray, "y x"]) -> Bool[np.ndarray, "y x"]:
+    """Pixels whose numbers stand for something else: that there is nothing, or a particle."""
+    known = weight > 0
+    off = np.where(known, image - np.median(image[known]), 0.0) * np.sqrt(weight) if known.any() else np.zeros(image.shape)
+    return (off < ABSURD[0]) | (off > ABSURD[1])
 
 
 def _psfs(psf, psf_fwhm: float | None, n_bands: int) -> tuple[Float[np.ndarray, "band v u"], Flag]:

@@ -26,6 +26,7 @@ from .hallucination import Score
 from .layout import TEXTURE
 from .learned_blend import LEARNED, learned_blend
 
+POOR = 2.0  # chi^2 a pixel of a source's own, from which it is no such source
 SEEN = 0.01  # of a source's light on pixels with information, below which an image says nothing of its flux
 MOSTLY = 0.5  # of the light where a source is, from which others' make it blended
 CUT_OFF = 0.1  # of a source's light, from which what is outside the image makes it truncated, and what no pixel shows masked
@@ -142,6 +143,8 @@ def deblend(
     whole["flags"][np.flatnonzero(inside)[_outside(views, shown, seen, made.bands) > CUT_OFF]] |= int(Flag.TRUNCATED)
     whole["flags"][np.flatnonzero(inside)[_masked(views, made.bands) > CUT_OFF]] |= int(Flag.MASKED)
     whole["flags"][np.asarray(whole["overlap"]) > MOSTLY] |= int(Flag.BLENDED)
+    whole["flags"][np.asarray(whole["chi2_per_pixel"]) > POOR] |= int(Flag.POOR_FIT)
+    whole["flags"][inside] |= 0 if made.fitted.converged else int(Flag.NOT_CONVERGED)
     whole.meta = {
         "images": [one.id for one in images], "source": [one.source for one in images], "sha256": [one.checksum for one in images],
         "seed": seed, "draws": draws, "prior": "profiles" if denoiser is None else "learned",
