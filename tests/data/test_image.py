@@ -164,6 +164,49 @@ def test_a_zero_point_that_is_no_number_is_refused_unless_one_is_declared(tmp_pa
     assert read_image(tmp_path / "field.fits", zero_point=22.5).zero_point[1] == 22.5
 
 
+@pytest.mark.parametrize(
+    ("keywords", "zero_point"),
+    [
+        ({"MAGZERO": 30.0, "BUNIT": "nJy"}, 30.0),
+        ({"FLUXMAG0": 63095734448.0194}, 27.0),
+        ({"BUNIT": "nanomaggy"}, 22.5),
+        ({"BUNIT": "nJy"}, 31.4),
+        ({"BUNIT": "MJy/sr", "PIXAR_SR": 2.31e-14}, 27.99),
+        ({"BUNIT": "ELECTRONS/S", "PHOTFLAM": 7.0724e-20, "PHOTPLAM": 8045.0}, 25.94),
+        ({"BUNIT": "ELECTRONS", "PHOTFLAM": 7.0724e-20, "PHOTPLAM": 8045.0}, None),
+        ({"BUNIT": "MJy/sr"}, None),
+        ({"BUNIT": "adu"}, None),
+        ({}, None),
+    ],
+)
+def test_zero_points_are_what_observatories_say(tmp_path, keywords, zero_point):
+    """In the header of the image or in the first one: 3631 Jy over the unit, and of ACS' F814W what its handbook has."""
+    parts = [
+        fits.PrimaryHDU(header=fits.Header(keywords)),
+        fits.ImageHDU(FLUX[0], name="SCI"),
+        fits.ImageHDU(0.5 + 0 * FLUX[0], name="ERR"),
+    ]
+    parts[0].header["FILTER"] = "F200W"
+    fits.HDUList(parts).writeto(tmp_path / "image.fits")
+    one = read_image(tmp_path / "image.fits", psf_fwhm=3.0)
+    assert one.bands == ("F200W",)
+    np.testing.assert_allclose(one.ivar, 4.0)
+    if zero_point is None:
+        assert one.zero_point is None
+    else:
+        np.testing.assert_allclose(one.zero_point, zero_point, atol=0.005)
+
+
+def test_masks_of_lsst_lose_what_is_bad_and_not_what_is_detected(tmp_path):
+    mask = np.zeros(FLUX.shape[1:], np.int32)
+    mask[3, 4], mask[5, 5], mask[6, 6] = 1 << 3, 1 << 5, 1 << 2
+    planes = fits.Header({"MP_BAD": 0, "MP_SAT": 3, "HIERARCH MP_NO_DATA": 2, "HIERARCH MP_DETECTED": 5})
+    parts = [fits.PrimaryHDU(), fits.ImageHDU(FLUX[0], name="IMAGE"), fits.ImageHDU(mask, planes, name="MASK")]
+    fits.HDUList([*parts, fits.ImageHDU(VARIANCE[0], name="VARIANCE")]).writeto(tmp_path / "calexp.fits")
+    one = read_image(tmp_path / "calexp.fits", psf_fwhm=3.0)
+    assert np.argwhere(one.ivar[0] == 0).tolist() == [[3, 4], [6, 6]]
+
+
 def test_archives(tmp_path):
     path = tmp_path / "blend.npz"
     mask = np.zeros(FLUX.shape, np.int32)

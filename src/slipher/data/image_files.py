@@ -1,15 +1,21 @@
 """Files to images of the sky, by their content: FITS images and cubes with their extensions, and numpy archives.
 
 FITS: the first HDU with an image, [y, x] or [band, y, x]; extensions named VARIANCE or VAR, IVAR or INVVAR, ERR or ERROR or SIGMA, MASK
-(anything but zero is bad) and PSF belong to it. Bands are the header's BANDS, BAND0, BAND1 ..., BAND or FILTER; MAGZP, MAGZERO or
-ZEROPOINT its zero point. Archives (.npz): `images` or `flux`; `variance` or `ivar`; `psfs` or `psf`; `filters` or `bands`; and `mask`, of
-booleans, or of integers with the bits of LSST's pipeline, of which those of `LOST` are bad.
+and PSF belong to it. What its header does not say, the first one says. Bands are BANDS, BAND0, BAND1 ..., BAND or FILTER; the zero point is
+MAGZP, MAGZERO or ZEROPOINT, or follows from FLUXMAG0 (HSC), PHOTFLAM and PHOTPLAM (HST) or the unit (JWST's MJy/sr, nJy, nanomaggies).
+In a mask anything but zero is bad; in one of LSST's pipeline, whose header names its bits (MP_SAT), those of `LOST`.
+
+Archives (.npz): `images` or `flux`; `variance` or `ivar`; `psfs` or `psf`; `filters` or `bands`; and `mask`, of booleans, or of integers
+with the bits of LSST's pipeline.
 """
 
 import io
+import math
 import os
 import warnings
 import zipfile
+from collections import ChainMap
+from collections.abc import Mapping
 
 import numpy as np
 from astropy.io import fits
@@ -17,11 +23,14 @@ from astropy.wcs import WCS, FITSFixedWarning
 
 from slipher.data import files as disk
 from slipher.data.image import Cutout, cutout
-from slipher.errors import InputError, UnreadableFile
+from slipher.data.photometry_units import ZERO_POINT_MAG, band_unit
+from slipher.errors import InputError, UnitsError, UnreadableFile
 
 VARIANCES, INVERSE, ERRORS = ("VARIANCE", "VAR"), ("IVAR", "INVVAR"), ("ERR", "ERROR", "SIGMA", "STDDEV")
 ZERO_POINTS = ("MAGZP", "MAGZERO", "ZEROPOINT", "MAGZPT")
-LOST = 1 << 0 | 1 << 1 | 1 << 8  # of LSST's mask planes: BAD, SAT, NO_DATA
+LOST = {"BAD": 0, "SAT": 1, "NO_DATA": 8}  # of LSST's mask planes, with the bits that they have where nobody says
+RATES = ("electrons/s", "electron/s", "counts/s", "e-/s")  # units in which HST's PHOTFLAM is of a flux of one
+HST_ZERO = 2.5 * math.log10(2.99792458e18) - 48.60  # AB magnitude of 1 erg/s/cm2/A where the pivot wavelength is 1 A
 ARCHIVE = b"PK\x03\x04"
 
 
@@ -76,29 +85,49 @@ def _image(hdus: fits.HDUList, file: disk.File) -> fits.PrimaryHDU | fits.ImageH
 def _of_fits(hdus: fits.HDUList, file: disk.File) -> dict:
     """Arguments for `cutout`."""
     hdu = _image(hdus, file)
+    headers = {h.name.upper(): h.header for h in hdus if h is not hdu}
     beside = {h.name.upper(): h.data for h in hdus if h is not hdu and h.is_image and h.data is not None}
     found = {"flux": np.asarray(hdu.data), "wcs": _coordinates(hdu.header)}
+    said = ChainMap(hdu.header, hdus[0].header)
     for names, key, change in ((VARIANCES, "variance", lambda x: x), (INVERSE, "ivar", lambda x: x), (ERRORS, "variance", np.square)):
         name = next((name for name in names if name in beside), None)
         if name is not None and not {"variance", "ivar"} & set(found):
             found[key] = change(np.asarray(beside[name], np.float64))
     if "MASK" in beside:
-        found["mask"] = np.asarray(beside["MASK"]) != 0
+        planes = {name: headers["MASK"][f"MP_{name}"] for name in LOST if f"MP_{name}" in headers["MASK"]}
+        found["mask"] = _lost(np.asarray(beside["MASK"]), planes) if planes else np.asarray(beside["MASK"]) != 0
     if "PSF" in beside:
         found["psf"] = np.asarray(beside["PSF"])
-    bands, zero = _bands(hdu.header, 1 if hdu.data.ndim == 2 else len(hdu.data)), next((k for k in ZERO_POINTS if k in hdu.header), None)
-    return found | ({"bands": bands} if bands else {}) | ({"zero_point": _number(hdu.header[zero])} if zero else {})
+    bands, zero = _bands(said, 1 if hdu.data.ndim == 2 else len(hdu.data)), _zero_point(said)
+    return found | ({"bands": bands} if bands else {}) | ({} if zero is None else {"zero_point": zero})
 
 
-def _number(value: object) -> float:
-    """Of a keyword; NaN of what is none, which the images' door refuses unless something else is declared."""
+def _lost(mask: np.ndarray, planes: dict[str, int]) -> np.ndarray:
+    """Where one of these planes is set."""
+    return (mask.astype(np.int64) & int(np.bitwise_or.reduce([1 << bit for bit in planes.values()]))) != 0
+
+
+def _zero_point(said: Mapping) -> float | None:
+    """AB magnitude of a flux of one, if keywords say it; NaN of what is no number, which is refused unless another is declared."""
+    unit = str(said.get("BUNIT", "")).strip()
     try:
-        return float(value)
+        for name in ZERO_POINTS:
+            if name in said:
+                return float(said[name])
+        if "FLUXMAG0" in said:
+            return 2.5 * math.log10(said["FLUXMAG0"])
+        if {"PHOTFLAM", "PHOTPLAM"} <= set(said) and unit.lower().replace(" ", "") in RATES:
+            return HST_ZERO - 2.5 * math.log10(said["PHOTFLAM"]) - 5.0 * math.log10(said["PHOTPLAM"])
+        area = said["PIXAR_SR"] if unit.endswith("/sr") and "PIXAR_SR" in said else 1.0
+        one = band_unit(unit.removesuffix("/sr") if "PIXAR_SR" in said else unit, what="BUNIT")
+        return None if one.is_magnitude else ZERO_POINT_MAG - 2.5 * math.log10(area * one.nanomaggies)
+    except UnitsError:
+        return None
     except (TypeError, ValueError):
         return float("nan")
 
 
-def _bands(header: fits.Header, n: int) -> tuple[str, ...]:
+def _bands(header: Mapping, n: int) -> tuple[str, ...]:
     """Names of n bands, or none."""
     each = tuple(str(header[f"BAND{i}"]).strip() for i in range(n) if f"BAND{i}" in header)
     if len(each) == n:
@@ -134,7 +163,7 @@ def _of_archive(file: disk.File) -> dict:
     if "flux" not in found:
         raise UnreadableFile(f"{file.path} without images", expected="an array `images`", mend="Name it so.")
     if "mask" in found and found["mask"].dtype != bool:
-        found["mask"] = (found["mask"].astype(np.int64) & LOST) != 0
+        found["mask"] = _lost(found["mask"], LOST)
     return found | ({"bands": tuple(str(name) for name in found["bands"])} if "bands" in found else {})
 
 
