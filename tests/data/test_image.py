@@ -68,6 +68,12 @@ def test_a_bad_pixel_has_no_information_and_the_others_keep_theirs(how, flag):
     np.testing.assert_allclose(one.ivar[one.ivar > 0], 4.0)
 
 
+def test_a_sky_about_a_bright_galaxy_is_not_absurd_nor_is_one_below_zero():
+    flux = FLUX + np.where(np.arange(24) < 18, 3000.0, 0.0)
+    assert made(flux=flux).flags == 0
+    assert made(flux=FLUX - 5000.0).flags == 0
+
+
 def test_without_a_variance_it_is_that_of_the_sky():
     flux = np.random.default_rng(1).normal(3.0, 0.5, (2, 80, 80))
     flux[:, 20:35, 20:35] += 500.0

@@ -18,7 +18,7 @@ NO_FLAG = Flag(0)
 UNNORMALISED = 0.02  # by which a PSF's sum may be off one without a word
 LEAST = 5  # pixels of a side
 HELD = 1e-12, 1e12  # noise in the images' unit, between which single precision holds squares of images and of weights
-ABSURD = -1e2, 1e7  # of the noise, from the median of an image: what no sky and no source are
+ABSURD = -1e2, 1e7  # of the noise, from zero or a median below it: what no sky and no source are
 UNNAMED = "band_{}"  # the name of a band that has none
 GIVE_PSF = "Give one image of a star, background taken off, for each band (--psf FILE), or its width (--psf-fwhm PIXELS)."
 GIVE_ZERO = "Give AB magnitudes of a flux of one, in the bands' order."
@@ -203,7 +203,9 @@ def _weights(images: np.ndarray, variance, ivar, bad: Bool[np.ndarray, "band y x
 def _absurd(image: Float[np.ndarray, "y x"], weight: Float[np.ndarray, "y x"]) -> Bool[np.ndarray, "y x"]:
     """Pixels whose numbers stand for something else: that there is nothing, or a particle."""
     known = weight > 0
-    off = np.where(known, image - np.median(image[known]), 0.0) * np.sqrt(weight) if known.any() else np.zeros(image.shape)
+    # Where a galaxy fills an image its sky is far below the median; but no sky is far below zero unless most of it is.
+    level = min(float(np.median(image[known])), 0.0) if known.any() else 0.0
+    off = np.where(known, image - level, 0.0) * np.sqrt(weight)
     return (off < ABSURD[0]) | (off > ABSURD[1])
 
 
