@@ -9,7 +9,7 @@ import pytest
 
 import slipher
 from slipher.grids.library import load_broad
-from slipher.inference import methods
+from slipher.inference import methods, nuts
 from slipher.inference import photometric as of_bands
 from slipher.instrument import photometer
 from slipher.models import joint, mocks, observed, shipped
@@ -109,13 +109,26 @@ def test_both_together_hold_the_truth_and_are_narrower(truth_and_galaxy, prepare
     assert both.diagnostics.chi2_per_pixel == pytest.approx(1.0, abs=0.1)
 
 
-@pytest.mark.parametrize("method", ["nuts", "nested", "tempered"])
-def test_every_sampler_takes_a_joint_target(prepared, method):
-    """Few bands and few pixels are not the point: that each runs on the density and the flow of both, and agrees on the mass."""
+def test_samplers_are_given_the_joint_density_and_its_slope(prepared):
+    """As a pure function: its values are the target's, its gradient is that of differences, and chains move in it.
+
+    Whole runs take hours: what samplers do with a density has tests of its own.
+    """
     target, warp = prepared
-    found = methods.draw(method, np.random.default_rng(4), target, warp, 200)
-    assert found.u.shape == (200, target.n_parameter)
-    assert np.isfinite(found.u).all()
+    density, data = target.pure()
+    assert target.pure()[0] is density  # or samplers would compile again for each galaxy
+    u, _ = warp.sample(np.random.default_rng(4), 40)
+    u = u[np.isfinite(target.log_posterior(u))].astype(np.float32)
+    along = np.random.default_rng(5).standard_normal(u.shape).astype(np.float32)
+    both = jax.jit(jax.vmap(jax.value_and_grad(lambda u: density(u, data))))
+    values, slopes = both(u[:4])
+    np.testing.assert_allclose(values, target.log_posterior(u[:4]), rtol=1e-3)
+    ahead, behind = (both(u[:4] + step * along[:4])[0] for step in (0.01, -0.01))
+    np.testing.assert_allclose(np.sum(slopes * along[:4], 1), (ahead - behind) / 0.02, rtol=0.05, atol=5.0)
+    short = nuts.Settings(chains=2, warmup=10, block=10, most=1, doublings=3)
+    found = nuts.sample(4, methods.first_of(density), (data, None), u, settings=short)
+    assert found.u.shape == (20, target.n_parameter)
+    assert np.isfinite(target.log_posterior(found.u)).all()
 
 
 def test_bands_that_contradict_the_aperture_are_flagged(truth_and_galaxy):
