@@ -1,5 +1,5 @@
 # make demo    sets slipher up in .venv and fits a real galaxy
-# make test    sets it up and runs the tests (under ten minutes on two cores)
+# make test    sets it up and runs the tests (ten to sixteen minutes on two cores)
 # Needs Python 3.11 or newer with pip; `make demo PYTHON=python3.12` chooses one. Everything runs on the CPU.
 
 PYTHON ?= python3

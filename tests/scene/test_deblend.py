@@ -109,13 +109,15 @@ def test_overlap_and_what_is_outside_or_masked_are_those_of_the_definition():
     np.testing.assert_allclose(_overlap((view, alone)), [1 - 32 / (32 + 8 * 3), 1 - 144 / (144 + 8 * 3)])
     holed = dataclasses.replace(image, ivar=np.where(one > 0, image.ivar, 0.0))
     masked = dataclasses.replace(view, image=holed)
-    np.testing.assert_allclose(_masked((masked,), ("g",)), [0.0, 0.5])
-    np.testing.assert_allclose(_masked((masked, view), ("g",)), [0.0, 0.25])
     table = Table({"flux_g": [20.0, 48.0]})
     shown, seen = _shares((masked,), table, ("g",))
     np.testing.assert_allclose(shown[:, 0], [0.8, 1.0])
     np.testing.assert_allclose(seen[:, 0], [0.8, 0.5])
-    np.testing.assert_allclose(_shares((masked, view), table, ("g",))[1][:, 0], [0.8, 1.0])
+    np.testing.assert_allclose(_masked(shown, seen), [0.0, 0.5])
+    both = _shares((masked, view), table, ("g",))  # one image that shows it is enough
+    np.testing.assert_allclose(both[1][:, 0], [0.8, 1.0])
+    np.testing.assert_allclose(_masked(*both), [0.0, 0.0])
+    np.testing.assert_array_equal(_masked(0.0 * shown, 0.0 * seen), 0.0)
     np.testing.assert_allclose(_outside((view,), *_shares((view,), table, ("g",)), ("g",)), [0.2, 0.0])
     np.testing.assert_allclose(_outside((masked,), shown, seen, ("g",)), [0.2, 0.0])
     np.testing.assert_array_equal(_outside((masked,), shown, 0.0 * seen, ("g",)), 0.0)  # of what nobody sees there is no edge

@@ -85,7 +85,6 @@ def _image(hdus: fits.HDUList, file: disk.File) -> fits.PrimaryHDU | fits.ImageH
 def _of_fits(hdus: fits.HDUList, file: disk.File) -> dict:
     """Arguments for `cutout`."""
     hdu = _image(hdus, file)
-    headers = {h.name.upper(): h.header for h in hdus if h is not hdu}
     beside = {h.name.upper(): h.data for h in hdus if h is not hdu and h.is_image and h.data is not None}
     found = {"flux": np.asarray(hdu.data), "wcs": _coordinates(hdu.header)}
     said = ChainMap(hdu.header, hdus[0].header)
@@ -94,7 +93,8 @@ def _of_fits(hdus: fits.HDUList, file: disk.File) -> dict:
         if name is not None and not {"variance", "ivar"} & set(found):
             found[key] = change(np.asarray(beside[name], np.float64))
     if "MASK" in beside:
-        planes = {name: headers["MASK"][f"MP_{name}"] for name in LOST if f"MP_{name}" in headers["MASK"]}
+        header = hdus["MASK"].header
+        planes = {name: header[f"MP_{name}"] for name in LOST if f"MP_{name}" in header}
         found["mask"] = _lost(np.asarray(beside["MASK"]), planes) if planes else np.asarray(beside["MASK"]) != 0
     if "PSF" in beside:
         found["psf"] = np.asarray(beside["PSF"])

@@ -141,7 +141,7 @@ def deblend(
     table.add_column([np.nan if one is None else one.share for one in scores], name="made_up")
     whole = _complete(table, ids, position, inside, images)
     whole["flags"][np.flatnonzero(inside)[_outside(views, shown, seen, made.bands) > CUT_OFF]] |= int(Flag.TRUNCATED)
-    whole["flags"][np.flatnonzero(inside)[_masked(views, made.bands) > CUT_OFF]] |= int(Flag.MASKED)
+    whole["flags"][np.flatnonzero(inside)[_masked(shown, seen) > CUT_OFF]] |= int(Flag.MASKED)
     whole["flags"][np.asarray(whole["overlap"]) > MOSTLY] |= int(Flag.BLENDED)
     whole["flags"][np.asarray(whole["chi2_per_pixel"]) > POOR] |= int(Flag.POOR_FIT)
     whole["flags"][inside] |= 0 if made.fitted.converged else int(Flag.NOT_CONVERGED)
@@ -252,14 +252,9 @@ def _outside(views: tuple[View, ...], shown: Shares, seen: Shares, bands: tuple[
     return np.max(np.where(np.isfinite(least), least, 0.0), axis=0)
 
 
-def _masked(views: tuple[View, ...], bands: tuple[str, ...]) -> Float[np.ndarray, "source"]:
-    """The share of each source's light that is on pixels without information, in the band where it is the most."""
-    hidden, whole = np.zeros((2, len(views[0].sources), len(bands)))
-    for view in views:
-        places = [bands.index(band) for band in view.image.bands]
-        hidden[:, places] += np.einsum("sbyx,byx->sb", view.sources, view.image.ivar <= 0)
-        whole[:, places] += view.sources.sum((2, 3))
-    return np.max(hidden / np.maximum(whole, 1e-30), axis=1)
+def _masked(shown: Shares, seen: Shares) -> Float[np.ndarray, "source"]:
+    """The share of what pixels show of each source that is on those without information, in the band where it is the most."""
+    return np.max(1.0 - seen / np.where(shown > 0, shown, np.inf), axis=1, where=shown > 0, initial=0.0)
 
 
 def _complete(table: Table, ids: list[str], position: np.ndarray, inside: np.ndarray, images: tuple[Cutout, ...]) -> Table:
